@@ -1,0 +1,108 @@
+"""Signs as bits: the convention, bit streams for storage and words for computing.
+
+Bit 1 stands for −1 and bit 0 for +1, so the product of two signs is the XOR of their bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bitconv.errors import GraphError
+
+WORD_BITS = 64
+
+
+def words_for(channels: int) -> int:
+    """Number of uint64 words that hold `channels` bits."""
+    return -(-channels // WORD_BITS)
+
+
+def pack_words(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Pack the last axis into little-endian words.
+
+    Parameters
+    ----------
+    bits : bool array of shape (..., channels)
+
+    Returns
+    -------
+    uint64 array of shape (..., words_for(channels))
+        Bit ``c % 64`` of word ``c // 64`` is channel ``c``. Bits past the last channel are zero.
+    """
+    channels = bits.shape[-1]
+    padded = np.zeros((*bits.shape[:-1], words_for(channels) * WORD_BITS), np.bool_)
+    padded[..., :channels] = bits
+    packed = np.packbits(padded, axis=-1, bitorder="little")
+    return np.ascontiguousarray(packed).view("<u8").astype(np.uint64, copy=False)
+
+
+def unpack_words(words: NDArray[np.uint64], channels: int) -> NDArray[np.bool_]:
+    """The inverse of `pack_words`."""
+    octets = np.ascontiguousarray(words, dtype="<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little", count=channels).astype(np.bool_)
+
+
+@dataclass(frozen=True, eq=False)
+class BitArray:
+    """An array of signs, one bit each.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of one plane.
+    stream : uint8 array of shape (ceil(planes * size / 8),), read-only
+        All bits in C order, plane by plane: bit ``i % 8`` of byte ``i // 8`` is element ``i``.
+        The bits past the last element are zero.
+    planes : int
+        Bit planes; a sign needs one, an M-bit odd integer M (arXiv 2106.09886).
+    """
+
+    shape: tuple[int, ...]
+    stream: NDArray[np.uint8]
+    planes: int = 1
+
+    def __post_init__(self) -> None:
+        stream = np.array(self.stream, dtype=np.uint8)
+        expected = -(-self.planes * self.size // 8)
+        if stream.shape != (expected,):
+            raise GraphError(
+                f"a bit array of shape {self.shape} in {self.planes} plane(s) takes "
+                f"{expected} bytes, found an array of shape {stream.shape}"
+            )
+        rest = self.planes * self.size % 8
+        if rest and int(stream[-1]) >> rest:
+            raise GraphError("the bits past the last element of a bit array must be zero")
+        stream.flags.writeable = False
+        object.__setattr__(self, "stream", stream)
+
+    @property
+    def size(self) -> int:
+        """Elements of one plane."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @classmethod
+    def from_bits(cls, bits: NDArray[np.bool_]) -> BitArray:
+        """One plane from booleans; True stands for −1."""
+        return cls(bits.shape, np.packbits(bits, axis=None, bitorder="little"))
+
+    @classmethod
+    def from_signs(cls, values: ArrayLike) -> BitArray:
+        """One plane from the signs of `values`; zero counts as +1."""
+        return cls.from_bits(np.asarray(values) < 0)
+
+    def bits(self) -> NDArray[np.bool_]:
+        """The single plane as booleans of shape `shape`."""
+        if self.planes != 1:
+            raise GraphError(f"expected a bit array of one plane, found {self.planes}")
+        flat = np.unpackbits(self.stream, bitorder="little", count=self.size)
+        return flat.astype(np.bool_).reshape(self.shape)
+
+    def signs(self) -> NDArray[np.int8]:
+        """The single plane as −1 and +1."""
+        return np.where(self.bits(), np.int8(-1), np.int8(1))

@@ -1,0 +1,208 @@
+"""What a network is: operators joined by names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, get_args
+
+from bitconv.errors import GraphError
+
+if TYPE_CHECKING:
+    from bitconv.operators.operator import Operator
+
+ValueKind = Literal["bits", "uint8", "int32", "float32", "bytes"]
+MAX_ELEMENTS = 2**31  # of one value; beyond it a shape is taken for damage
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape and kind of a value, for one image.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Without the batch axis; maps are (height, width, channels).
+    kind : {"bits", "uint8", "int32", "float32", "bytes"}
+        ``bits`` are signs, ``bytes`` an encoded map.
+    planes : int
+        Bit planes of ``bits``; 1 for a sign.
+    """
+
+    shape: tuple[int, ...]
+    kind: ValueKind = "float32"
+    planes: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+        if self.kind not in get_args(ValueKind):
+            raise GraphError(f"unknown kind {self.kind!r}; known are {get_args(ValueKind)}")
+        if not self.shape or min(self.shape) < 1 or self.size > MAX_ELEMENTS:
+            raise GraphError(f"shape {self.shape} is empty or larger than {MAX_ELEMENTS} elements")
+        if self.planes < 1 or (self.planes > 1 and self.kind != "bits"):
+            raise GraphError(f"{self.kind} in {self.planes} planes does not exist")
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    def __str__(self) -> str:
+        planes = f" in {self.planes} planes" if self.planes > 1 else ""
+        return f"{' × '.join(map(str, self.shape))} {self.kind}{planes}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator at its place in a network.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the graph; also the name of the value that the node computes.
+    operator : Operator
+    inputs : tuple of str
+        Names of graph inputs or earlier nodes.
+    """
+
+    name: str
+    operator: Operator
+    inputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes the input of a network.
+
+    Attributes
+    ----------
+    resize : tuple of int, optional
+        (height, width) to resize to, or (side,) for the shorter side. By default the input's size.
+    crop : tuple of int, optional
+        (height, width) of the centre crop after resizing.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}
+        Antialiased when shrinking, except ``nearest``.
+    """
+
+    resize: tuple[int, ...] | None = None
+    crop: tuple[int, int] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name, lengths in (("resize", (1, 2)), ("crop", (2,))):
+            value = getattr(self, name)
+            if value is not None and (len(value) not in lengths or not 1 <= min(value) <= 2**15):
+                raise GraphError(f"preparation: {name} {value} is not a size in pixels")
+        if self.interpolation not in ("nearest", "bilinear", "bicubic", "lanczos"):
+            raise GraphError(f"preparation: unknown interpolation {self.interpolation!r}")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What travels with a network besides its nodes; all of it optional.
+
+    Attributes
+    ----------
+    name, licence, source, training_data, accuracy : str
+        Free text; `accuracy` is a measured figure with its test set.
+    labels : tuple of str
+        One a class score.
+    preparation : Preparation
+    """
+
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    licence: str = ""
+    source: str = ""
+    training_data: str = ""
+    accuracy: str = ""
+    preparation: Preparation = field(default_factory=Preparation)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network: inputs, nodes in an order in which they can be computed, outputs.
+
+    Construction checks everything that can be known without running: names, order, shapes, kinds.
+
+    Attributes
+    ----------
+    inputs : mapping of str to TensorType
+    nodes : tuple of Node
+    outputs : tuple of str
+        The last node when not given.
+    metadata : Metadata
+    types : mapping of str to TensorType
+        The type of every input and node, inferred.
+
+    Raises
+    ------
+    GraphError
+        Naming the node and the reason.
+    """
+
+    inputs: Mapping[str, TensorType]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)
+    types: Mapping[str, TensorType] = field(init=False)
+
+    def __post_init__(self) -> None:
+        inputs, nodes = dict(self.inputs), tuple(self.nodes)
+        if not inputs or not nodes:
+            raise GraphError("a graph needs at least one input and one node")
+        outputs = tuple(self.outputs) or (nodes[-1].name,)
+        types = infer_types(inputs, nodes)
+        for name in outputs:
+            if name not in types:
+                raise GraphError(f"output {name!r} is no node or input of the graph")
+        if len(set(outputs)) < len(outputs):
+            raise GraphError(f"outputs {outputs} name a value twice")
+        labels = self.metadata.labels
+        if labels and types[outputs[0]].shape[-1] != len(labels):
+            raise GraphError(
+                f"{len(labels)} labels do not fit the output {outputs[0]!r} of shape "
+                f"{types[outputs[0]].shape}"
+            )
+        object.__setattr__(self, "inputs", MappingProxyType(inputs))
+        object.__setattr__(self, "nodes", nodes)
+        object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "types", MappingProxyType(types))
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """For every value, the nodes that read it, in order."""
+        readers: dict[str, list[Node]] = {name: [] for name in self.types}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return readers
+
+
+def infer_types(inputs: Mapping[str, TensorType], nodes: Iterable[Node]) -> dict[str, TensorType]:
+    """The type of every value, or a `GraphError` that names the first node that does not fit."""
+    types = dict(inputs)
+    for node in nodes:
+        if not node.name or node.name in types:
+            raise GraphError(f"node {node.name!r}: the name is empty or already taken")
+        for name in node.inputs:
+            if name not in types:
+                raise GraphError(
+                    f"node {node.name!r}: its input {name!r} is neither a graph input nor a node "
+                    "before it"
+                )
+        try:
+            types[node.name] = node.operator.infer(*(types[name] for name in node.inputs))
+        except (GraphError, TypeError) as error:
+            raise GraphError(f"node {node.name!r} ({node.operator.name}): {error}") from error
+    return types

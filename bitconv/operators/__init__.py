@@ -1,0 +1,49 @@
+"""What each node means: parameters, shape rule and NumPy reference."""
+
+from bitconv.operators.convolution import ActivationScaleMap, BinaryConv2d, Conv2d
+from bitconv.operators.dense import BinaryDense, Dense
+from bitconv.operators.operator import Operator
+from bitconv.operators.pointwise import (
+    Add,
+    BatchNorm,
+    Clip,
+    Multiply,
+    Normalize,
+    PRelu,
+    Relu,
+    Sign,
+    Softmax,
+)
+from bitconv.operators.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from bitconv.operators.shape import Concat, Flatten, Pad, Reshape, Slice, Transpose
+
+OPERATORS: dict[str, type[Operator]] = {
+    operator.name: operator
+    for operator in (
+        ActivationScaleMap,
+        Add,
+        AvgPool2d,
+        BatchNorm,
+        BinaryConv2d,
+        BinaryDense,
+        Clip,
+        Concat,
+        Conv2d,
+        Dense,
+        Flatten,
+        GlobalAvgPool2d,
+        MaxPool2d,
+        Multiply,
+        Normalize,
+        PRelu,
+        Pad,
+        Relu,
+        Reshape,
+        Sign,
+        Slice,
+        Softmax,
+        Transpose,
+    )
+}
+
+__all__ = ["OPERATORS", "Operator", *sorted(cls.__name__ for cls in OPERATORS.values())]
