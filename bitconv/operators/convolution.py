@@ -99,7 +99,7 @@ def _check_bias(bias: NDArray[np.float32] | None, filters: int) -> None:
 
 
 def _dot(windows: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Contract (G, N, rows, columns, kh, kw, I) and (G, O/G, kh, kw, I) to (N, rows, columns, O)."""
+    """Contract (G, N, rows, columns, kh, kw, I) and (G, O/G, kh, kw, I) to (N, rows, columns, O)"""
     groups, n, rows, columns = windows.shape[:4]
     left = windows.reshape(groups, n * rows * columns, -1)
     right = weight.reshape(groups, weight.shape[1], -1).transpose(0, 2, 1)
