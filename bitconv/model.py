@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitconv.errors import InputError, UnsupportedError
+from bitconv.graph import Graph, TensorType
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bitconv.compiler import Plan
+    from bitconv.cost import Summary
+    from bitconv.verification import Verification
+
     ImageLike = str | Path | Image | NDArray[np.uint8]
+
+BATCH_BYTES = 32 * 2**20  # of arena that a batch may take; larger batches run in chunks
+MAX_BATCH = 64
+
+
+def load(model: str | Path | None = None, *, threads: int | None = None) -> Model:
+    """Load a network.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        A shipped model's name or the path of a file; the shipped default when not given.
+    threads : int, optional
+        See `Model`.
+
+    Raises
+    ------
+    InputError
+        There is no such model.
+    FileError
+        The file is damaged or not in bitconv's format.
+    """
+    from bitconv.file import read
+    from bitconv.shipped import model_path
+
+    return Model(read(model_path(model)), threads=threads)
+
+
+def run(
+    image: ImageLike, model: str | Path | None = None, *, threads: int | None = None
+) -> Prediction:
+    """Classify one image; see `load` and `Model.run`."""
+    return load(model, threads=threads).run(image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +84,8 @@ class Prediction:
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` likeliest (label, score) pairs, best first; ties keep the order of classes."""
+        if k < 1:
+            raise InputError(f"top takes a number of labels from 1 up, found {k}")
         order = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[index], float(self.scores[index])) for index in order]
 
@@ -57,41 +101,281 @@ class Model:
     graph : Graph
         With one input.
     threads : int, optional
-        Threads a call may use; all usable cores when not given.
+        Threads a call may use, at most the usable cores; all of them when not given.
+
+    Attributes
+    ----------
+    graph : Graph
+    threads : int
     """
 
     def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
         if len(graph.inputs) != 1:
-            raise GraphError(f"a model takes one input, the graph has {tuple(graph.inputs)}")
-        self.graph = graph
-        self.threads = threads or 1
+            raise UnsupportedError(
+                f"a model takes one input, the graph has {', '.join(graph.inputs)}"
+            )
+        if threads is not None and threads < 1:
+            raise InputError(f"threads takes a number from 1 up, found {threads}")
+        from bitconv.kernels.threads import usable_threads
+
+        self._graph = graph
+        self._threads = min(threads or usable_threads(), usable_threads())
+        # Filled without a lock, by operations that are atomic, so that a forked child never finds
+        # one locked by a thread that it does not have.
+        self._plans: dict[tuple[str, int, tuple[str, ...]], _Prepared] = {}
+        self._plan(self._kind, 1, ())  # what cannot be run is refused now
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @property
+    def threads(self) -> int:
+        return self._threads
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of the class scores; the class numbers as text where the file has none."""
-        classes = self.graph.types[self.graph.outputs[0]].shape[-1]
-        return self.graph.metadata.labels or tuple(str(index) for index in range(classes))
+        classes = self._graph.types[self._graph.outputs[0]].shape[-1]
+        return self._graph.metadata.labels or tuple(str(index) for index in range(classes))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(height, width, channels) of an image."""
-        (value,) = self.graph.inputs.values()
-        return value.shape
+        return self._input.shape
 
     def run(self, image: ImageLike) -> Prediction:
-        """Classify one image: a path, a Pillow image, or a uint8 array (H, W, 3) or (H, W)."""
+        """Classify one image.
+
+        Parameters
+        ----------
+        image : path, Pillow image, or uint8 array of shape (H, W, 3) or (H, W)
+            Resized, cropped and normalized as the model's file says.
+
+        Raises
+        ------
+        InputError
+            The image cannot be read, or the network does not end in class scores.
+        """
         from bitconv.images import prepare
 
-        array = prepare(image, self.input_shape, self.graph.metadata.preparation)
-        return Prediction(self.predict(array[None])[0], self.labels)
+        output = self._graph.outputs[0]
+        if len(self._graph.types[output].shape) != 1:
+            raise InputError(
+                f"run takes a network that ends in class scores; {output!r} is "
+                f"{self._graph.types[output]}: use predict"
+            )
+        array = prepare(image, self.input_shape, self._graph.metadata.preparation)
+        scores = self._compute(array[None], (output,))[output][0]
+        return Prediction(scores.astype(np.float32), self.labels)
 
-    def predict(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        return self.reference(images)
+    def predict(
+        self, images: NDArray[Any], *, nodes: Sequence[str] = ()
+    ) -> NDArray[Any] | dict[str, NDArray[Any]]:
+        """Compute a batch, in chunks of bounded memory.
 
-    def reference(self, images: NDArray[Any]) -> NDArray[Any]:
+        Parameters
+        ----------
+        images : uint8 or float32 array of shape (N, height, width, channels)
+            Of the network's input size; values 0 to 255 where the network normalizes them itself.
+        nodes : sequence of str
+            Values to return besides the outputs.
+
+        Returns
+        -------
+        array of shape (N, ...)
+            Raw scores, or whatever the network ends in. With `nodes`, or where the network has
+            several outputs, a dict of such arrays by name; signs are int8 arrays of −1 and +1.
+
+        Raises
+        ------
+        InputError
+            The array has another shape or type, or holds NaN or infinity.
+        """
+        batch = self._checked(images)
+        for name in nodes:
+            if name not in self._graph.types:
+                raise InputError(f"the network has no node {name!r}")
+        wanted = tuple(dict.fromkeys((*self._graph.outputs, *nodes)))
+        results = self._compute(batch, wanted)
+        return results if len(wanted) > 1 else results[wanted[0]]
+
+    def reference(self, images: NDArray[Any]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """What `predict` returns, through the operators' NumPy definitions."""
-        (name,) = self.graph.inputs
-        values: dict[str, NDArray[Any]] = {name: images}
-        for node in self.graph.nodes:
+        batch = self._checked(images)
+        values: dict[str, NDArray[Any]] = {self._input_name: batch}
+        for node in self._graph.nodes:
             values[node.name] = node.operator.reference(*(values[i] for i in node.inputs))
-        return values[self.graph.outputs[0]]
+        outputs = self._graph.outputs
+        if len(outputs) == 1:
+            return values[outputs[0]]
+        return {name: values[name] for name in outputs}
+
+    def verify(self, images: NDArray[Any]) -> Verification:
+        """Compare every step with the references, each fed the same input, and the whole run.
+
+        Parameters
+        ----------
+        images : array
+            As for `predict`; every value of the network is held in memory for all of them.
+        """
+        from bitconv.verification import Verification, verify_step
+
+        batch = self._checked(images)
+        plan = self._plan(str(batch.dtype), 1, ())
+        stored = tuple(
+            dict.fromkeys(
+                name
+                for step in plan.steps
+                for name in (*step.reads, *step.writes)
+                if name in self._graph.types and name != self._input_name
+            )
+        )
+        output = self._graph.outputs[0]
+        values = self._compute(batch, tuple(dict.fromkeys((*self._graph.outputs, *stored))))
+        graph = self._graph_for(str(batch.dtype))
+        inputs = {self._input_name: batch}
+        steps = [
+            found for step in plan.steps for found in verify_step(graph, step, values | inputs)
+        ]
+        reference = self.reference(batch)
+        expected = reference[output] if isinstance(reference, Mapping) else reference
+        same = values[output].argmax(-1) == expected.argmax(-1)
+        difference = np.abs(values[output].astype(np.float64) - expected).max(initial=0.0)
+        return Verification(
+            steps=tuple(steps),
+            images=len(batch),
+            same_labels=int(same.reshape(len(batch), -1).all(axis=1).sum()),
+            largest_difference=float(difference),
+        )
+
+    def summary(self) -> Summary:
+        """Shapes, bits, bytes and multiply-accumulates of every layer; printable."""
+        from bitconv.cost import summarize
+
+        return summarize(self._graph)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `run` needs no compilation: its kernels are in memory or in the disk cache."""
+        from bitconv.kernels.registry import is_ready
+
+        return all(is_ready(name) for name in self._functions())
+
+    def prepare(self, progress: Callable[[int, int, str], None] | None = None) -> None:
+        """Compile or load the kernels that `run` needs; otherwise its first call does.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of kernels done, the number of all, and the next kernel's name.
+        """
+        from bitconv.kernels.registry import compile_function
+
+        functions = self._functions()
+        for done, name in enumerate(functions):
+            if progress is not None:
+                progress(done, len(functions), name)
+            compile_function(name)
+        if progress is not None:
+            progress(len(functions), len(functions), "")
+
+    def __repr__(self) -> str:
+        name = self._graph.metadata.name or "unnamed"
+        return f"Model({name!r}, {self._input}, {len(self._graph.nodes)} nodes)"
+
+    @property
+    def _input_name(self) -> str:
+        return next(iter(self._graph.inputs))
+
+    @property
+    def _input(self) -> TensorType:
+        return self._graph.inputs[self._input_name]
+
+    @property
+    def _kind(self) -> str:
+        return self._input.kind
+
+    def _functions(self) -> list[str]:
+        from bitconv.executor import functions_of
+
+        return functions_of(self._plan(self._kind, 1, ()))
+
+    def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The batch in the kind that the network takes."""
+        batch = np.asarray(images)
+        expected = f"a uint8 or float32 array of shape (N, {', '.join(map(str, self.input_shape))})"
+        if batch.dtype not in (np.uint8, np.float32) or batch.shape[1:] != self.input_shape:
+            hint = "; add a batch axis: image[None]" if batch.shape == self.input_shape else ""
+            raise InputError(
+                f"expected {expected}, found {batch.dtype} of shape {batch.shape}{hint}"
+            )
+        if batch.dtype == np.float32:
+            if not np.isfinite(batch).all():
+                image = int(np.argwhere(~np.isfinite(batch))[0][0])
+                raise InputError(f"image {image} of the batch holds NaN or infinity")
+        elif self._kind == "float32":
+            batch = batch.astype(np.float32)
+        return batch
+
+    def _compute(self, batch: NDArray[Any], wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        from bitconv.executor import execute, value_of
+
+        kind = str(batch.dtype)
+        keep = tuple(name for name in wanted if name not in self._graph.outputs)
+        chunk = self._chunk(kind, len(batch), keep)
+        prepared = self._prepared(kind, chunk, keep)
+        types = {name: self._graph.types[name] for name in wanted}
+        results = {name: np.empty((len(batch), *t.shape), t.dtype) for name, t in types.items()}
+        arena = prepared.take_arena()
+        for first in range(0, len(batch), chunk):
+            part = batch[first : first + chunk]
+            execute(prepared.plan, arena, self._input_name, part)
+            for name, result in results.items():
+                value = value_of(prepared.plan, arena, name, types[name], len(part))
+                result[first : first + chunk] = value
+        prepared.arenas.append(arena)
+        return results
+
+    def _chunk(self, kind: str, images: int, keep: tuple[str, ...]) -> int:
+        """Images to run at once: few enough for the memory that a batch may take."""
+        if images <= 1:
+            return 1
+        return max(1, min(MAX_BATCH, BATCH_BYTES // self._plan(kind, 1, keep).arena_bytes))
+
+    def _graph_for(self, kind: str) -> Graph:
+        """The graph with an input of that kind."""
+        if kind == self._kind:
+            return self._graph
+        return replace(
+            self._graph, inputs={self._input_name: TensorType(self.input_shape, "float32")}
+        )
+
+    def _plan(self, kind: str, images: int, keep: tuple[str, ...]) -> Plan:
+        return self._prepared(kind, images, keep).plan
+
+    def _prepared(self, kind: str, images: int, keep: tuple[str, ...]) -> _Prepared:
+        from bitconv.compiler import compile_graph
+
+        key = (kind, images, keep)
+        if key not in self._plans:
+            graph = self._graph_for(kind)
+            plan = compile_graph(graph, images=images, threads=self._threads, keep=keep)
+            self._plans.setdefault(key, _Prepared(plan))
+        return self._plans[key]
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A plan with the arenas that are not in use; a call takes one, so threads never share."""
+
+    plan: Plan
+    arenas: deque[NDArray[np.uint8]] = field(default_factory=deque)
+
+    def take_arena(self) -> NDArray[np.uint8]:
+        from bitconv.executor import new_arena
+
+        try:
+            return self.arenas.pop()
+        except IndexError:
+            return new_arena(self.plan)

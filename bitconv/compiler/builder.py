@@ -1,0 +1,210 @@
+"""Collecting steps while the memory is not yet laid out, then linking them to their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitconv.compiler.arena import Buffer, place
+from bitconv.compiler.constants import ConstantPool
+from bitconv.compiler.plan import Layout, Place, Plan, Step
+from bitconv.kernels.block import SCRATCH_BYTES
+from bitconv.kernels.records import INSTRUCTION
+from bitconv.kernels.registry import KERNELS
+
+PARALLEL_SECONDS = 60e-6  # estimated work from which a step is worth waking other threads
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A value that exists in memory while the plan runs."""
+
+    layout: Layout
+    buffer: Buffer
+
+
+@dataclass(frozen=True, eq=False)
+class Address:
+    """An element of a value, known once the arena is laid out.
+
+    Attributes
+    ----------
+    buffer : Buffer
+    item_bits : int
+        Size of what the offset counts.
+    element : int
+        Offset from the start of the buffer.
+    """
+
+    buffer: Buffer
+    item_bits: int
+    element: int = 0
+
+    def resolve(self) -> int:
+        return self.buffer.start * 8 // self.item_bits + self.element
+
+
+def address(value: Value, element: int = 0) -> Address:
+    """The element of `value` at that distance from its first inner pixel."""
+    layout = value.layout
+    return Address(value.buffer, layout.item_bytes * 8, layout.first + element)
+
+
+def at(name: str, value: Value, element: int = 0) -> dict[str, int | Address]:
+    """The fields of a record that say where a map lies."""
+    layout = value.layout
+    return {
+        f"{name}_offset": address(value, element),
+        f"{name}_image": layout.image,
+        f"{name}_row": layout.row,
+        f"{name}_pixel": layout.pixel,
+    }
+
+
+def stored_map(value: Value) -> dict[str, Any]:
+    """The fields of an instruction that name a map."""
+    layout = value.layout
+    top, left, bottom, right = layout.ring
+    return {
+        **at("map", value),
+        "height": layout.height,
+        "width": layout.width,
+        "channels": layout.channels,
+        "words": layout.pixel,
+        "top": top,
+        "left": left,
+        "bottom": bottom,
+        "right": right,
+    }
+
+
+def pointwise_record(source: Value) -> dict[str, Any]:
+    """The parameters of the kernel that runs a program on every pixel of a map."""
+    layout = source.layout
+    return {
+        **at("source", source),
+        "rows": layout.height,
+        "columns": layout.width,
+        "channels": layout.channels,
+        "source_is_uint8": layout.stored == "uint8",
+    }
+
+
+Record = Mapping[str, "int | float | Address"]
+
+
+class PlanBuilder:
+    """The steps, values and constants of a plan in the making.
+
+    Parameters
+    ----------
+    images, threads : int
+        See `Plan`.
+    """
+
+    def __init__(self, images: int, threads: int) -> None:
+        self.images, self.threads = images, threads
+        self.constants = ConstantPool()
+        self._steps: list[Step] = []
+        self._buffers: list[Buffer] = []
+        self._links: list[tuple[NDArray[np.void], int, str, Address]] = []
+
+    @property
+    def step_count(self) -> int:
+        """Steps so far."""
+        return len(self._steps)
+
+    def nodes_since(self, step: int) -> list[str]:
+        """The nodes whose work is done by the steps from number `step` on."""
+        return [name for item in self._steps[step:] for name in item.nodes]
+
+    def new_value(self, layout: Layout) -> Value:
+        """Memory for `images` maps, alive from the next step on."""
+        size = self.images * layout.image * layout.item_bytes
+        return Value(layout, self._buffer(size))
+
+    def new_scratch(self, size: int) -> Buffer:
+        """Bytes for the next step alone."""
+        return self._buffer(size)
+
+    def add_step(
+        self,
+        kernel: str,
+        *,
+        nodes: Sequence[str],
+        reads: Mapping[str, Value],
+        writes: Mapping[str, Value],
+        records: Sequence[Record],
+        program: Sequence[Record] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        """Append a step; `seconds` estimates its work on one image."""
+        parallel = (
+            KERNELS[kernel].divisible
+            and self.threads > 1
+            and seconds * self.images >= PARALLEL_SECONDS
+        )
+        parameters = self._fill(KERNELS[kernel].parameters, records)
+        if "scratch" in (parameters.dtype.names or ()):
+            shares = self.threads if parallel else 1
+            scratch = self.new_scratch(shares * SCRATCH_BYTES)
+            parameters["scratch_step"] = SCRATCH_BYTES
+            self._links.append((parameters, 0, "scratch", Address(scratch, 8)))
+        for value in (*reads.values(), *writes.values()):
+            value.buffer.last = max(value.buffer.last, len(self._steps))
+        self._steps.append(
+            Step(
+                kernel,
+                tuple(nodes),
+                tuple(reads),
+                tuple(writes),
+                parameters,
+                self._fill(INSTRUCTION, program),
+                parallel,
+            )
+        )
+
+    def finish(self, values: Mapping[str, Value], kept: Sequence[str]) -> Plan:
+        """Lay out the arena and resolve all addresses.
+
+        Parameters
+        ----------
+        values : mapping of str to Value
+            All values that have a name.
+        kept : sequence of str
+            Those that must survive to the end.
+        """
+        for name in kept:
+            values[name].buffer.last = len(self._steps)
+        arena_bytes = place(self._buffers)
+        for array, index, field, target in self._links:
+            array[field][index] = target.resolve()
+        places = {name: Place(value.layout, value.buffer.start) for name, value in values.items()}
+        return Plan(
+            tuple(self._steps),
+            self.constants.block(),
+            arena_bytes,
+            places,
+            self.images,
+            self.threads,
+        )
+
+    def _buffer(self, size: int) -> Buffer:
+        step = len(self._steps)
+        buffer = Buffer(size, step, step)
+        self._buffers.append(buffer)
+        return buffer
+
+    def _fill(self, dtype: np.dtype[Any], records: Sequence[Record]) -> NDArray[np.void]:
+        array = np.zeros(len(records), dtype)
+        for index, record in enumerate(records):
+            for field, value in record.items():
+                if isinstance(value, Address):
+                    self._links.append((array, index, field, value))
+                else:
+                    array[field][index] = value
+        return array

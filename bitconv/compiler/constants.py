@@ -1,0 +1,40 @@
+"""The constants of a plan: one block of bytes that steps point into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitconv.compiler.arena import ALIGNMENT
+from bitconv.compiler.plan import aligned_bytes
+from bitconv.kernels.records import BLOCK_CHANNELS
+
+
+class ConstantPool:
+    """Collects arrays, each aligned to a cache line."""
+
+    def __init__(self) -> None:
+        self._arrays: list[tuple[int, NDArray[Any]]] = []
+        self._size = 0
+
+    def add(self, array: NDArray[Any]) -> int:
+        """Keep `array`; its offset in elements of its own type."""
+        offset = self._size
+        self._arrays.append((offset, np.ascontiguousarray(array)))
+        self._size = -(-(offset + array.nbytes) // ALIGNMENT) * ALIGNMENT
+        return offset // array.itemsize
+
+    def add_vector(self, values: NDArray[np.float32], channels: int, beyond: float = 0.0) -> int:
+        """Keep one float32 a channel; a last block of channels may read `beyond` past the end."""
+        vector = np.full(channels + BLOCK_CHANNELS, beyond, np.float32)
+        vector[:channels] = values
+        return self.add(vector)
+
+    def block(self) -> NDArray[np.uint8]:
+        """All arrays at their offsets."""
+        memory = aligned_bytes(max(self._size, ALIGNMENT))
+        for offset, array in self._arrays:
+            memory[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
+        return memory

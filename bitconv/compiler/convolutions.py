@@ -1,0 +1,225 @@
+"""Steps of convolutions and fully connected layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitconv.bits import words_for
+from bitconv.compiler.builder import Value, at
+from bitconv.compiler.context import Context, input_segments, reach, scale_runs
+from bitconv.compiler.fusion import Program
+from bitconv.compiler.plan import NO_RING
+from bitconv.compiler.thresholds import IntegerSign, integer_sign, is_monotone
+from bitconv.compiler.weights import (
+    Borders,
+    filter_words,
+    tile_binary_weights,
+    tile_by_filter,
+    tile_float_weights,
+    window_bases,
+)
+from bitconv.graph import Node
+from bitconv.kernels.records import Opcode
+from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS
+from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
+from bitconv.operators.window import Window
+
+# Rough rates of one core, only to tell small steps from large ones.
+FLOAT_MACS_PER_SECOND = 40e9
+BINARY_MACS_PER_SECOND = 250e9
+
+
+def convolution(context: Context, node: Node) -> None:
+    """A float convolution or dense layer, and the pointwise nodes behind it."""
+    operator = node.operator
+    if isinstance(operator, Dense):
+        operator = operator.convolution
+    assert isinstance(operator, Conv2d)
+    source = context.floats(node.inputs[0])
+    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
+    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    if operator.bias is not None:
+        program.vector(Opcode.ADD_VECTOR, operator.bias, filters)
+    program.follow(node.name)
+    merged = operator.groups == 1 and operator.dilation[1] == 1
+    taps, length = (1, kernel_columns * channels) if merged else (kernel_columns, channels)
+    rows, columns = operator.window.output_size(source.layout.height, source.layout.width)
+    record = {
+        **_geometry(source, operator.window, merged),
+        "rows": rows,
+        "columns": columns,
+        "taps": taps,
+        "length": length,
+        "groups": operator.groups,
+        "group_channels": channels,
+        "group_filters": filters // operator.groups,
+        "tiles": -(-(filters // operator.groups) // FLOAT_FILTERS),
+        "weights": context.builder.constants.add(tile_float_weights(operator)),
+    }
+    macs = rows * columns * filters * kernel_rows * kernel_columns * channels
+    context.builder.add_step(
+        "conv2d",
+        nodes=program.nodes,
+        reads={node.inputs[0]: source, **program.reads},
+        writes=program.writes,
+        records=[record],
+        program=program.instructions,
+        seconds=macs / FLOAT_MACS_PER_SECOND,
+    )
+
+
+def binary_convolution(context: Context, node: Node) -> None:
+    """A binary convolution or dense layer, and the pointwise nodes behind it."""
+    operator = node.operator
+    if isinstance(operator, BinaryDense):
+        operator = operator.convolution
+    assert isinstance(operator, BinaryConv2d)
+    name = node.inputs[0]
+    height, width = context.values[name].layout.height, context.values[name].layout.width
+    ring = reach(operator.window, height, width)
+    source = context.packed(name, input_segments(operator), ring)
+    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    comparison = _integer_comparison(context, node, operator, program)
+    if comparison is None:
+        _rescale(program, operator, node)
+        program.follow(node.name)
+    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
+    rows, columns = operator.window.output_size(height, width)
+    record = {
+        **_geometry(source, operator.window, _is_merged(operator)),
+        **_binary_constants(context, operator, comparison, height, width),
+        "rows": rows,
+        "columns": columns,
+        "taps": 1 if _is_merged(operator) else kernel_columns,
+        "groups": operator.groups,
+        "group_filters": filters // operator.groups,
+        "tiles": -(-(filters // operator.groups) // BIT_FILTERS),
+    }
+    macs = rows * columns * filters * kernel_rows * kernel_columns * channels
+    context.builder.add_step(
+        "binary_conv2d",
+        nodes=program.nodes,
+        reads={name: source, **program.reads},
+        writes=program.writes,
+        records=[record],
+        program=program.instructions,
+        seconds=macs / BINARY_MACS_PER_SECOND,
+    )
+
+
+def _packs_signs(operator: Conv2d | BinaryConv2d) -> bool:
+    """Whether the filters of every group begin on a byte."""
+    return operator.groups == 1 or operator.weight_shape[0] // operator.groups % 8 == 0
+
+
+def _is_merged(operator: BinaryConv2d) -> bool:
+    """Whether the words of a kernel row follow each other."""
+    return operator.groups == len(scale_runs(operator)) == operator.dilation[1] == 1
+
+
+def _geometry(source: Value, window: Window, merged: bool) -> dict[str, Any]:
+    """Where windows lie: the first one begins above and left of the map by the padding."""
+    layout = source.layout
+    top, left, _, _ = window.padding
+    return {
+        **at("source", source, -top * layout.row - left * layout.pixel),
+        "stride_row": window.stride[0] * layout.row,
+        "stride_column": window.stride[1] * layout.pixel,
+        "kernel_rows": window.kernel[0],
+        "row_step": window.dilation[0] * layout.row,
+        "tap_step": 0 if merged else window.dilation[1] * layout.pixel,
+    }
+
+
+def _rescale(program: Program, operator: BinaryConv2d, node: Node) -> None:
+    """What follows the dot product, in the order of `BinaryConv2d.rescale`."""
+    filters = operator.weight_shape[0]
+    if operator.scale is not None and len(scale_runs(operator)) == 1:
+        scales = operator.scale.by_filter(filters)[:, 0]
+        program.vector(Opcode.MULTIPLY_VECTOR, scales, filters)
+    if operator.activation_scale != 1.0:
+        program.vector(Opcode.MULTIPLY_VECTOR, operator.activation_scale, filters)
+    if len(node.inputs) == 2:
+        program.multiply_pixel(node.inputs[1])
+    if operator.bias is not None:
+        program.vector(Opcode.ADD_VECTOR, operator.bias, filters)
+
+
+def _integer_comparison(
+    context: Context, node: Node, operator: BinaryConv2d, program: Program
+) -> IntegerSign | None:
+    """Fold all that follows into one comparison, if it ends in a sign and nothing else reads it."""
+    if len(node.inputs) == 2 or len(scale_runs(operator)) > 1 or not program.packs_signs:
+        return None
+    chain: list[Node] = []
+    last = node
+    while last.name not in context.kept and len(context.readers[last.name]) == 1:
+        (last,) = context.readers[last.name]
+        if isinstance(last.operator, Sign):
+            comparison = integer_sign(operator, chain, last.operator)
+            if comparison is not None:
+                program.nodes.extend(follower.name for follower in chain)
+                program.sign(last)
+            return comparison
+        if not is_monotone(last):
+            return None
+        chain.append(last)
+    return None
+
+
+def _binary_constants(
+    context: Context,
+    operator: BinaryConv2d,
+    comparison: IntegerSign | None,
+    height: int,
+    width: int,
+) -> dict[str, int]:
+    """Weights, dot products of full agreement, scales and limits, put among the constants."""
+    add = context.builder.constants.add
+    bits = operator.weight.bits()
+    if comparison is not None:
+        bits = bits ^ comparison.negated[:, None, None, None]
+    runs, groups = scale_runs(operator), operator.groups
+    window = operator.window
+    padded = operator.pad_value != 1 and reach(window, height, width) != NO_RING
+    borders = (Borders.of if padded else Borders.none)(window, height, width)
+    bases = tile_by_filter(window_bases(operator, bits, runs, borders), groups)
+    constants = {
+        "weights": add(tile_binary_weights(bits, groups, runs)),
+        "filter_words": sum(filter_words(window.kernel, runs)),
+        "segments": len(runs),
+        "segment_table": add(_segment_table(operator, runs)),
+        "bases": add(bases),
+        "classes": bases.shape[2],
+        "row_classes": add(borders.rows),
+        "column_classes": add(borders.columns),
+        "column_class_count": borders.outside.shape[1],
+        "scales": -1,
+        "limits": -1,
+    }
+    if len(runs) > 1 and operator.scale is not None:
+        scales = operator.scale.by_filter(len(bits)).T
+        constants["scales"] = add(tile_by_filter(np.ascontiguousarray(scales), groups))
+    if comparison is not None:
+        limits = tile_by_filter(comparison.limits, groups)
+        limits[..., len(bits) // groups :] = np.iinfo(np.int32).min
+        constants["limits"] = add(limits)
+    return constants
+
+
+def _segment_table(
+    operator: BinaryConv2d, runs: list[tuple[int, int]]
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """For every group and run: its first word in a pixel, words to read at once, weight start."""
+    table = []
+    word = 0
+    starts = np.cumsum([0, *filter_words(operator.window.kernel, runs)])
+    for _ in range(operator.groups):
+        for (first, end), start in zip(runs, starts, strict=False):
+            length = words_for(end - first)
+            merged = operator.window.kernel[1] if _is_merged(operator) else 1
+            table.append((word, length * merged, start))
+            word += length
+    return np.array(table, np.int64)

@@ -1,0 +1,230 @@
+"""From the nodes of a graph to the steps of a plan.
+
+A node that produces floats takes the pointwise nodes behind it along: their work becomes the
+program that its kernel runs on each block of values, so a chain of convolution, batch norm,
+addition and sign is one step, and of the values in between only those are stored that somebody
+else reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
+from bitconv.compiler.context import Context, natural_layout
+from bitconv.compiler.convolutions import binary_convolution, convolution
+from bitconv.compiler.fusion import Program
+from bitconv.compiler.moving import MOVERS
+from bitconv.compiler.plan import Plan
+from bitconv.errors import UnsupportedError
+from bitconv.graph import Graph, Node
+from bitconv.operators import (
+    ActivationScaleMap,
+    Add,
+    AvgPool2d,
+    BatchNorm,
+    BinaryConv2d,
+    BinaryDense,
+    Clip,
+    Conv2d,
+    Dense,
+    GlobalAvgPool2d,
+    MaxPool2d,
+    Multiply,
+    Normalize,
+    Operator,
+    PRelu,
+    Relu,
+    Sign,
+    Softmax,
+)
+from bitconv.operators.window import Window
+
+SECONDS_PER_ELEMENT = 2e-9  # of pools and pointwise work on one core, roughly
+
+
+def compile_graph(
+    graph: Graph, *, images: int = 1, threads: int = 1, keep: Sequence[str] = ()
+) -> Plan:
+    """Compile a network.
+
+    Parameters
+    ----------
+    graph : Graph
+    images : int
+        The most images that one run takes.
+    threads : int
+        Threads a run may use.
+    keep : sequence of str
+        Values to be had after a run besides the outputs.
+
+    Raises
+    ------
+    UnsupportedError
+        Where the graph is valid but cannot be run, naming the node.
+    """
+    builder = PlanBuilder(images, threads)
+    kept = (*dict.fromkeys((*graph.outputs, *keep)),)
+    context = Context(graph, builder, kept)
+    for name, value in graph.inputs.items():
+        if value.kind not in ("uint8", "float32"):
+            raise UnsupportedError(f"input {name!r}: images of kind {value.kind} cannot be run")
+        context.values[name] = builder.new_value(natural_layout(value))
+    done: set[str] = set()
+    for node in context.nodes:
+        if node.name not in done:
+            done.update(_lower(context, node))
+    return builder.finish(context.values, kept)
+
+
+def _lower(context: Context, node: Node) -> Sequence[str]:
+    """Append the steps of a node; the names of all nodes whose work they do."""
+    before = context.builder.step_count
+    LOWERINGS[type(node.operator)](context, node)
+    return [node.name, *context.builder.nodes_since(before)]
+
+
+def _pointwise(context: Context, node: Node) -> None:
+    """A pointwise node whose input no kernel before it could hand over."""
+    name = node.inputs[0]
+    value = context.values[name]
+    source = value if value.layout.stored == "uint8" else context.floats(name)
+    program = Program(context)
+    if isinstance(node.operator, Sign):
+        program.sign(node)
+    else:
+        program.pointwise(node, name)
+        program.follow(node.name)
+    _add_program_step(context, "pointwise", name, source, pointwise_record(source), program)
+
+
+def _pool(context: Context, node: Node) -> None:
+    """A pool, and the pointwise nodes behind it; of bits, the pool alone."""
+    operator, name = node.operator, node.inputs[0]
+    source = context.values[name]
+    layout = source.layout
+    if isinstance(operator, GlobalAvgPool2d):
+        window, kernel = Window((layout.height, layout.width)), "avg_pool2d"
+    else:
+        assert isinstance(operator, AvgPool2d | MaxPool2d)
+        window, kernel = operator.window, operator.name
+    record = {**at("source", source), **_window_fields(window, layout.height, layout.width)}
+    if layout.stored == "bits":
+        _pool_bits(context, node, source, record)
+        return
+    counts = isinstance(operator, AvgPool2d) and operator.count_padding
+    record |= {"channels": layout.channels, "count_padding": counts}
+    program = Program(context, nodes=[node.name])
+    program.follow(node.name)
+    _add_program_step(context, kernel, name, source, record, program)
+
+
+def _pool_bits(context: Context, node: Node, source: Value, record: dict[str, Any]) -> None:
+    target = context.store(node.name)
+    sides = zip(("top", "left", "bottom", "right"), target.layout.ring, strict=True)
+    record |= {**at("target", target), **{f"target_{side}": size for side, size in sides}}
+    context.builder.add_step(
+        "max_pool2d_bits",
+        nodes=[node.name],
+        reads={node.inputs[0]: source},
+        writes={node.name: target},
+        records=[record | {"words": source.layout.pixel}],
+    )
+
+
+def _window_fields(window: Window, height: int, width: int) -> dict[str, int]:
+    rows, columns = window.output_size(height, width)
+    return {
+        "rows": rows,
+        "columns": columns,
+        "kernel_rows": window.kernel[0],
+        "kernel_columns": window.kernel[1],
+        "stride_rows": window.stride[0],
+        "stride_columns": window.stride[1],
+        "height": height,
+        "width": width,
+        "top": window.padding[0],
+        "left": window.padding[1],
+    }
+
+
+def _add_program_step(
+    context: Context,
+    kernel: str,
+    name: str,
+    source: Value,
+    record: dict[str, Any],
+    program: Program,
+) -> None:
+    taps = record.get("kernel_rows", 1) * record.get("kernel_columns", 1)
+    elements = record["rows"] * record["columns"] * record["channels"] * taps
+    context.builder.add_step(
+        kernel,
+        nodes=program.nodes,
+        reads={name: source, **program.reads},
+        writes=program.writes,
+        records=[record],
+        program=program.instructions,
+        seconds=elements * SECONDS_PER_ELEMENT,
+    )
+
+
+def _activation_scale_map(context: Context, node: Node) -> None:
+    operator, name = node.operator, node.inputs[0]
+    assert isinstance(operator, ActivationScaleMap)
+    source, target = context.floats(name), context.store(node.name)
+    layout = source.layout
+    means = context.builder.new_value(
+        natural_layout(context.graph.types[name]).with_channels(operator.groups)
+    )
+    record = {
+        **at("source", source),
+        **at("target", target),
+        **_window_fields(operator.window, layout.height, layout.width),
+        "dilation_rows": operator.window.dilation[0],
+        "dilation_columns": operator.window.dilation[1],
+        "groups": operator.groups,
+        "group_channels": layout.channels // operator.groups,
+        "means": at("means", means)["means_offset"],
+    }
+    context.builder.add_step(
+        "activation_scale_map",
+        nodes=[node.name],
+        reads={name: source},
+        writes={node.name: target},
+        records=[record],
+    )
+
+
+def _softmax(context: Context, node: Node) -> None:
+    name = node.inputs[0]
+    source, target = context.floats(name), context.store(node.name)
+    layout = source.layout
+    record = {
+        **at("source", source),
+        **at("target", target),
+        "rows": layout.height,
+        "columns": layout.width,
+        "channels": layout.channels,
+    }
+    context.builder.add_step(
+        "softmax",
+        nodes=[node.name],
+        reads={name: source},
+        writes={node.name: target},
+        records=[record],
+    )
+
+
+LOWERINGS: dict[type[Operator], Callable[[Context, Node], None]] = {
+    ActivationScaleMap: _activation_scale_map,
+    BinaryConv2d: binary_convolution,
+    BinaryDense: binary_convolution,
+    Conv2d: convolution,
+    Dense: convolution,
+    Softmax: _softmax,
+    **dict.fromkeys((AvgPool2d, GlobalAvgPool2d, MaxPool2d), _pool),
+    **dict.fromkeys((Add, BatchNorm, Clip, Multiply, Normalize, PRelu, Relu, Sign), _pointwise),
+    **MOVERS,
+}

@@ -1,0 +1,173 @@
+"""A compiled network: a flat list of steps over one arena. Plain data, no closures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitconv.bits import words_for
+
+Ring = tuple[int, int, int, int]
+NO_RING: Ring = (0, 0, 0, 0)
+ITEM_BYTES = {"uint8": 1, "float32": 4, "bits": 8}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a map lies in memory: images, rows, pixels, channels, with a ring of zeros around it.
+
+    Attributes
+    ----------
+    stored : {"uint8", "float32", "bits"}
+        The element: a byte, a float, or a word of 64 signs. int32 values are kept as float32.
+    height, width, channels : int
+    ring : tuple of int
+        Pixels above, left, below and right that a window may reach into.
+    segments : tuple of int
+        For bits, the channels of each run that starts on a word of its own.
+    """
+
+    stored: Literal["uint8", "float32", "bits"]
+    height: int
+    width: int
+    channels: int
+    ring: Ring = NO_RING
+    segments: tuple[int, ...] = ()
+
+    @property
+    def pixel(self) -> int:
+        """Elements from a pixel to the next."""
+        if self.stored == "bits":
+            return sum(words_for(channels) for channels in self.segments)
+        return self.channels
+
+    @property
+    def row(self) -> int:
+        """Elements from a row to the next."""
+        return (self.ring[1] + self.width + self.ring[3]) * self.pixel
+
+    @property
+    def image(self) -> int:
+        """Elements from an image to the next."""
+        return (self.ring[0] + self.height + self.ring[2]) * self.row
+
+    @property
+    def first(self) -> int:
+        """Elements before the first inner pixel of an image."""
+        return self.ring[0] * self.row + self.ring[1] * self.pixel
+
+    def with_channels(self, channels: int) -> Layout:
+        """A float map of the same pixels, without a ring."""
+        return Layout("float32", self.height, self.width, channels)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of an element."""
+        return ITEM_BYTES[self.stored]
+
+    @property
+    def dense(self) -> bool:
+        """Whether the elements of an image follow each other without gaps, bits included."""
+        return self.ring == NO_RING and (
+            self.stored != "bits" or all(channels % 64 == 0 for channels in self.segments)
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value in the arena.
+
+    Attributes
+    ----------
+    layout : Layout
+    start : int
+        Byte offset of the first image, ring included.
+    """
+
+    layout: Layout
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a kernel.
+
+    Attributes
+    ----------
+    kernel : str
+        A name of `bitconv.kernels.registry.KERNELS`.
+    nodes : tuple of str
+        The nodes whose work the step does.
+    reads, writes : tuple of str
+        The values it takes from the arena and leaves there.
+    parameters, program : record arrays
+        See `bitconv.kernels.records`.
+    parallel : bool
+        Whether the work is worth several threads.
+    """
+
+    kernel: str
+    nodes: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    parameters: NDArray[np.void]
+    program: NDArray[np.void]
+    parallel: bool
+
+    @cached_property
+    def records(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Parameters and program as the bytes that kernels take."""
+        return self.parameters.view(np.uint8), self.program.view(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What running a graph on at most `images` images takes.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+    constants : uint8 array
+        Packed weights and vectors, aligned to 64 bytes.
+    arena_bytes : int
+    places : mapping of str to Place
+        Where each value that is not fused away lies while it lives.
+    images, threads : int
+    """
+
+    steps: tuple[Step, ...]
+    constants: NDArray[np.uint8]
+    arena_bytes: int
+    places: Mapping[str, Place]
+    images: int
+    threads: int
+
+    @property
+    def has_parallel_steps(self) -> bool:
+        """Whether any step is worth several threads."""
+        return any(step.parallel for step in self.steps)
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan of {len(self.steps)} steps for {self.images} image(s), {self.threads} "
+            f"thread(s): arena {self.arena_bytes} bytes, constants {len(self.constants)} bytes"
+        ]
+        for step in self.steps:
+            twin = "parallel" if step.parallel else "serial"
+            lines.append(
+                f"  {step.kernel:20} {twin:8} {', '.join(step.reads)} -> "
+                f"{', '.join(step.writes)}  [{' + '.join(step.nodes)}]"
+            )
+        return "\n".join(lines)
+
+
+def aligned_bytes(count: int) -> NDArray[np.uint8]:
+    """Zeroed memory that starts on a multiple of 64 bytes, a cache line."""
+    memory = np.zeros(count + 64, np.uint8)
+    skip = -memory.ctypes.data % 64
+    return memory[skip : skip + count]

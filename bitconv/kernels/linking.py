@@ -1,0 +1,44 @@
+"""Calling compiled functions by their address.
+
+Numba compiles a callee into every caller again. What all kernels share, the pointwise program
+and the loop over threads, is therefore compiled once and called through its address.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba is untyped
+def call_address(_typing_context: Any, address: Any, arguments: Any) -> Any:
+    """Call the function at `address`, which returns nothing, with a tuple of its arguments.
+
+    The types of the arguments must be those that `address_of` was given.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kinds = [types.unliteral(kind) for kind in signature.args[1].types]
+        function_type = context.call_conv.get_function_type(types.none, kinds)
+        function = builder.inttoptr(values[0], ir.PointerType(function_type))
+        status, _ = context.call_conv.call_function(
+            builder, function, types.none, kinds, cgutils.unpack_tuple(builder, values[1])
+        )
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, arguments), codegen
+
+
+def address_of(dispatcher: Any, signature: tuple[Any, ...]) -> int:
+    """Compile a function for one signature, or load it; the address of its code.
+
+    The dispatcher must stay alive while the address is in use.
+    """
+    dispatcher.compile(signature)
+    result = dispatcher.overloads[signature]
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))

@@ -1,0 +1,170 @@
+"""Generator of the vector micro-kernels: LLVM IR for a tile of output pixels × filters.
+
+A tile computes, for each of its pixels m and filters f,
+
+    sums[m, f] = Σ_{row, tap, k} activations[window(m) + row·row_stride + tap·tap_stride + k]
+                                 ∘ weights[row, tap, k, f]
+
+with the sums in registers. Filters are the lanes of the vectors: a step loads the weights of one k
+and combines them with one activation a pixel, broadcast. An `Arithmetic` says what ∘ is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from llvmlite import ir
+from numba.core import cgutils
+
+I8 = ir.IntType(8)
+I16 = ir.IntType(16)
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+FLOAT = ir.FloatType()
+
+_ELEMENT_ALIGN = 4  # no array has smaller elements, and unaligned vectors load as fast
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Shape of a tile.
+
+    Attributes
+    ----------
+    pixels : int
+    vectors : int
+        Vectors that hold the filters of one pixel.
+    lanes : int
+        Filters a vector.
+    used : int or None
+        The vectors that are computed, counted from the first; None for all.
+    """
+
+    pixels: int
+    vectors: int
+    lanes: int
+    used: int | None = None
+
+    @property
+    def filters(self) -> int:
+        """Filters of a pixel, in the weights and in the sums."""
+        return self.vectors * self.lanes
+
+    @property
+    def columns(self) -> range:
+        """First filter of each vector that is computed."""
+        return range(0, (self.used or self.vectors) * self.lanes, self.lanes)
+
+    def half(self) -> Tile:
+        """The same tile of which only the first half of the filters is computed."""
+        return replace(self, used=self.vectors // 2)
+
+
+class Arithmetic(Protocol):
+    """How a tile multiplies and adds up."""
+
+    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
+        """Clear the accumulators of the sums that will be stored at `sums`."""
+
+    def add_run(
+        self,
+        builder: ir.IRBuilder,
+        activations: Sequence[ir.Value],
+        weights: ir.Value,
+        length: ir.Value,
+    ) -> None:
+        """Add `length` adjacent activations of each pixel times as many rows of weights."""
+
+    def end(self, builder: ir.IRBuilder) -> None:
+        """Store the sums, pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The arguments of a tile as IR values; arrays are pointers to their first used element."""
+
+    activations: ir.Value
+    pixel_offsets: ir.Value
+    weights: ir.Value
+    rows: ir.Value
+    row_stride: ir.Value
+    taps: ir.Value
+    tap_stride: ir.Value
+    length: ir.Value
+    sums: ir.Value
+
+
+def generate(builder: ir.IRBuilder, tile: Tile, arithmetic: Arithmetic, operands: Operands) -> None:
+    """Emit a tile: loops over rows and taps, each tap a run of adjacent activations."""
+    arithmetic.begin(builder, operands.sums)
+    offsets = [
+        builder.load(builder.gep(operands.pixel_offsets, [I64(pixel)]))
+        for pixel in range(tile.pixels)
+    ]
+    windows = [builder.gep(operands.activations, [offset]) for offset in offsets]
+    run_weights = builder.mul(operands.length, I64(tile.filters))
+    with cgutils.for_range(builder, operands.rows) as row:
+        row_start = builder.mul(row.index, operands.row_stride)
+        row_runs = builder.mul(row.index, operands.taps)
+        with cgutils.for_range(builder, operands.taps) as tap:
+            start = builder.add(row_start, builder.mul(tap.index, operands.tap_stride))
+            run = builder.add(row_runs, tap.index)
+            arithmetic.add_run(
+                builder,
+                [builder.gep(window, [start]) for window in windows],
+                builder.gep(operands.weights, [builder.mul(run, run_weights)]),
+                operands.length,
+            )
+    arithmetic.end(builder)
+
+
+def accumulators(builder: ir.IRBuilder, tile: Tile, vector: ir.VectorType) -> list[list[ir.Value]]:
+    """Cleared vectors, pixels × columns, that LLVM will keep in registers."""
+    zero = ir.Constant(vector, None)
+    return [
+        [cgutils.alloca_once_value(builder, zero) for _ in tile.columns] for _ in range(tile.pixels)
+    ]
+
+
+def constant(vector: ir.VectorType, value: int) -> ir.Constant:
+    """A vector with the same number in every lane."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def broadcast(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
+    """A vector with `scalar` in every lane."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, I32(0))
+    return builder.shuffle_vector(first, undefined, constant(ir.VectorType(I32, lanes), 0))
+
+
+def load_vector(
+    builder: ir.IRBuilder, vector: ir.VectorType, pointer: ir.Value, offset: int = 0
+) -> ir.Value:
+    """The vector that starts `offset` elements of `pointer`'s type after it."""
+    start = builder.gep(pointer, [I64(offset)])
+    value = builder.load(builder.bitcast(start, vector.as_pointer()))
+    value.align = _ELEMENT_ALIGN
+    return value
+
+
+def store_vector(
+    builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, offset: int = 0
+) -> None:
+    """Store a vector `offset` elements of `pointer`'s type after it."""
+    start = builder.gep(pointer, [I64(offset)])
+    stored = builder.store(value, builder.bitcast(start, value.type.as_pointer()))
+    stored.align = _ELEMENT_ALIGN
+
+
+def add_to(builder: ir.IRBuilder, cell: ir.Value, value: ir.Value) -> None:
+    """Add an integer or a vector of them to an accumulator."""
+    builder.store(builder.add(builder.load(cell), value), cell)
+
+
+def call_llvm(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> Any:
+    """Call one of LLVM's intrinsics."""
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)

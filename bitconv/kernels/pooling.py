@@ -1,0 +1,128 @@
+"""Maximum and average over windows, with the pointwise program behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitconv.kernels.block import block_scratch
+from bitconv.kernels.cache import kernel
+from bitconv.kernels.linking import call_address
+from bitconv.kernels.program import clear_ring, locate
+from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, POOL, POOL_BITS
+
+
+@kernel
+def inside(start, length, limit):
+    """The part [first, end) of a window's taps that lies on the map."""
+    return max(0, -start), min(length, limit - start)
+
+
+@kernel
+def _max_of_window(floats, place, p, top, bottom, left, right, width, block, at):
+    """The largest value of each channel; NaN where a tap is NaN, as in NumPy."""
+    for c in range(width):
+        block[at + c] = -np.inf
+    for y in range(top, bottom):
+        for x in range(left, right):
+            tap = place + y * p.source_row + x * p.source_pixel
+            for c in range(width):
+                value, best = floats[tap + c], block[at + c]
+                block[at + c] = best if best >= value or best != best else value
+
+
+@kernel
+def _mean_of_window(floats, place, p, top, bottom, left, right, width, block, at):
+    """The sum of each channel from zero, tap by tap, divided by the number of taps."""
+    for c in range(width):
+        block[at + c] = np.float32(0)
+    for y in range(top, bottom):
+        for x in range(left, right):
+            tap = place + y * p.source_row + x * p.source_pixel
+            for c in range(width):
+                block[at + c] += floats[tap + c]
+    taps = (bottom - top) * (right - left)
+    if p.count_padding:
+        taps = p.kernel_rows * p.kernel_columns
+    for c in range(width):
+        block[at + c] /= np.float32(taps)
+
+
+@kernel
+def _pool2d(arena, constants, parameters, program, run_program, images, share, shares, largest):
+    p = parameters.view(POOL)[0]
+    floats = arena.view(np.float32)
+    block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
+    pixels = images * p.rows * p.columns
+    blocks = (pixels + BLOCK_PIXELS - 1) // BLOCK_PIXELS
+    for index in range(blocks * share // shares, blocks * (share + 1) // shares):
+        first = index * BLOCK_PIXELS
+        count = min(BLOCK_PIXELS, pixels - first)
+        locate(first, count, p.rows, p.columns, image, row, column)
+        for channel in range(0, p.channels, BLOCK_CHANNELS):
+            width = min(BLOCK_CHANNELS, p.channels - channel)
+            for pixel in range(count):
+                y = row[pixel] * p.stride_rows - p.top
+                x = column[pixel] * p.stride_columns - p.left
+                top, bottom = inside(y, p.kernel_rows, p.height)
+                left, right = inside(x, p.kernel_columns, p.width)
+                place = (
+                    p.source_offset
+                    + image[pixel] * p.source_image
+                    + y * p.source_row
+                    + x * p.source_pixel
+                    + channel
+                )
+                at = pixel * width
+                if largest:
+                    _max_of_window(floats, place, p, top, bottom, left, right, width, block, at)
+                else:
+                    _mean_of_window(floats, place, p, top, bottom, left, right, width, block, at)
+            rows_of_block = (block, width, channel, width, 0, image, row, column, count)
+            call_address(run_program, (arena, constants, program, *rows_of_block))
+
+
+@kernel
+def max_pool2d(arena, constants, parameters, program, run_program, images, share, shares):
+    """``y = program(max over the window of x)`` for one share of the pixels."""
+    _pool2d(arena, constants, parameters, program, run_program, images, share, shares, True)
+
+
+@kernel
+def avg_pool2d(arena, constants, parameters, program, run_program, images, share, shares):
+    """``y = program(mean over the window of x)`` for one share of the pixels."""
+    _pool2d(arena, constants, parameters, program, run_program, images, share, shares, False)
+
+
+@kernel
+def max_pool2d_bits(arena, constants, parameters, program, run_program, images, share, shares):
+    """The largest sign of each window: +1, bit 0, beats −1, so it is the AND of the words."""
+    p = parameters.view(POOL_BITS)[0]
+    words = arena.view(np.uint64)
+    for index in range(images * p.rows * share // shares, images * p.rows * (share + 1) // shares):
+        n, row = index // p.rows, index % p.rows
+        target = p.target_offset + n * p.target_image
+        if row == 0:
+            clear_ring(
+                words,
+                target,
+                p.target_row,
+                p.target_pixel,
+                p.rows,
+                p.columns,
+                p.target_top,
+                p.target_left,
+                p.target_bottom,
+                p.target_right,
+            )
+        y = row * p.stride_rows - p.top
+        top, bottom = inside(y, p.kernel_rows, p.height)
+        for column in range(p.columns):
+            x = column * p.stride_columns - p.left
+            left, right = inside(x, p.kernel_columns, p.width)
+            place = p.source_offset + n * p.source_image + y * p.source_row + x * p.source_pixel
+            for word in range(p.words):
+                bits = ~np.uint64(0)
+                for i in range(top, bottom):
+                    for j in range(left, right):
+                        bits &= words[place + i * p.source_row + j * p.source_pixel + word]
+                words[target + row * p.target_row + column * p.target_pixel + word] = bits

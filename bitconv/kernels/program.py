@@ -1,0 +1,197 @@
+"""The pointwise program: what happens to a block of values before it leaves the cache.
+
+A kernel leaves its results as float32 rows, one a pixel, in a block of at most
+BLOCK_PIXELS × width values. The program then goes over the block once an instruction:
+
+    x ← x · v[c]      x ← x + v[c]      x ← x + m[p, c]      m[p, c] ← x      bit ← x < v[c] ...
+
+Each instruction rounds to float32, in the order of the operators' references, so the result is
+theirs bit for bit. The block stays in the first-level cache, and no map exists between operators.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitconv.kernels.cache import kernel
+from bitconv.kernels.records import INSTRUCTION, Opcode
+from bitconv.kernels.tiles import pack_below, pack_not_above
+
+ADD_VECTOR = int(Opcode.ADD_VECTOR)
+MULTIPLY_VECTOR = int(Opcode.MULTIPLY_VECTOR)
+DIVIDE_VECTOR = int(Opcode.DIVIDE_VECTOR)
+ADD_MAP = int(Opcode.ADD_MAP)
+MULTIPLY_PIXEL = int(Opcode.MULTIPLY_PIXEL)
+RELU = int(Opcode.RELU)
+PRELU = int(Opcode.PRELU)
+CLIP = int(Opcode.CLIP)
+STORE = int(Opcode.STORE)
+SIGN_BELOW = int(Opcode.SIGN_BELOW)
+SIGN_NOT_ABOVE = int(Opcode.SIGN_NOT_ABOVE)
+
+
+@kernel
+def locate(first, count, rows, columns, image, row, column):
+    """Coordinates of `count` pixels, counted over all images row by row, from pixel `first`."""
+    n = first // (rows * columns)
+    y = first // columns - n * rows
+    x = first % columns
+    for pixel in range(count):
+        image[pixel], row[pixel], column[pixel] = n, y, x
+        x += 1
+        if x == columns:
+            x = 0
+            y += 1
+            if y == rows:
+                y = 0
+                n += 1
+
+
+@kernel
+def clear_ring(values, offset, row_step, pixel_step, height, width, top, left, bottom, right):
+    """Zero the ring of pixels around one map whose first inner pixel lies at `offset`."""
+    start = offset - top * row_step - left * pixel_step
+    values[start : start + top * row_step + left * pixel_step] = 0
+    for y in range(height - 1):
+        end = offset + y * row_step + width * pixel_step
+        values[end : end + (left + right) * pixel_step] = 0
+    end = offset + (height - 1) * row_step + width * pixel_step
+    values[end : end + right * pixel_step + bottom * row_step] = 0
+
+
+@kernel
+def clear_rings(target, instruction, image, row, column, count):
+    """Zero the ring of `target` for every image whose first pixel is in the block."""
+    i = instruction
+    if i.top + i.left + i.bottom + i.right == 0:
+        return
+    for pixel in range(count):
+        if row[pixel] == 0 and column[pixel] == 0:
+            offset = i.map_offset + image[pixel] * i.map_image
+            clear_ring(
+                target,
+                offset,
+                i.map_row,
+                i.map_pixel,
+                i.height,
+                i.width,
+                i.top,
+                i.left,
+                i.bottom,
+                i.right,
+            )
+
+
+@kernel
+def clear_tail(octets, offset, channels, words):
+    """Zero the bytes of a packed pixel that lie past its last channel."""
+    for octet in range(offset + (channels + 7) // 8, offset + words * 8):
+        octets[octet] = 0
+
+
+@kernel
+def run_program(
+    arena,
+    constants,
+    instructions,
+    block,
+    width,
+    channel,
+    channels,
+    group,
+    image,
+    row,
+    column,
+    count,
+):
+    """Run all instructions on a block; kernels call it by its address.
+
+    Parameters
+    ----------
+    block : float32 array of at least count × width values
+        Row ``p`` holds pixel p's values of the channels from `channel` on.
+    width, channel, channels : int
+        Row length, first channel, and how many of the row's values exist in the maps.
+    group : int
+        Convolution group of the channels.
+    image, row, column : int64 arrays
+        Coordinates of the `count` pixels.
+    """
+    program = instructions.view(INSTRUCTION)
+    floats = arena.view(np.float32)
+    words = arena.view(np.uint64)
+    vectors = constants.view(np.float32)
+    for index in range(len(program)):
+        i = program[index]
+        opcode = i.opcode
+        vector = i.vector + channel
+        if opcode == MULTIPLY_VECTOR:
+            for pixel in range(count):
+                at = pixel * width
+                for c in range(width):
+                    block[at + c] *= vectors[vector + c]
+        elif opcode == ADD_VECTOR:
+            for pixel in range(count):
+                at = pixel * width
+                for c in range(width):
+                    block[at + c] += vectors[vector + c]
+        elif opcode == DIVIDE_VECTOR:
+            for pixel in range(count):
+                at = pixel * width
+                for c in range(width):
+                    block[at + c] /= vectors[vector + c]
+        elif opcode == ADD_MAP:
+            for pixel in range(count):
+                at = pixel * width
+                place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
+                for c in range(channels):
+                    block[at + c] += floats[place + c]
+        elif opcode == MULTIPLY_PIXEL:
+            for pixel in range(count):
+                at = pixel * width
+                factor = floats[_place(i, image[pixel], row[pixel], column[pixel]) + group]
+                for c in range(width):
+                    block[at + c] *= factor
+        elif opcode == RELU:
+            for position in range(count * width):
+                x = block[position]
+                block[position] = x if x > 0 else np.float32(0)
+        elif opcode == PRELU:
+            for pixel in range(count):
+                at = pixel * width
+                for c in range(width):
+                    x = block[at + c]
+                    block[at + c] = x if x > 0 else x * vectors[vector + c]
+        elif opcode == CLIP:
+            low, high = i.low, i.high
+            for position in range(count * width):
+                x = block[position]
+                block[position] = low if x < low else (high if x > high else x)
+        elif opcode == STORE:
+            if channel == 0:
+                clear_rings(floats, i, image, row, column, count)
+            for pixel in range(count):
+                at = pixel * width
+                place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
+                for c in range(channels):
+                    floats[place + c] = block[at + c]
+        else:
+            if channel == 0:
+                clear_rings(words, i, image, row, column, count)
+            last = channel + channels == i.channels
+            packed = (channels + 7) // 8 * 8
+            for pixel in range(count):
+                octet = 8 * _place(i, image[pixel], row[pixel], column[pixel])
+                at = pixel * width
+                if opcode == SIGN_BELOW:
+                    pack_below(block, at, vectors, vector, packed, arena, octet + channel // 8)
+                else:
+                    pack_not_above(block, at, vectors, vector, packed, arena, octet + channel // 8)
+                if last:
+                    clear_tail(arena, octet, i.channels, i.words)
+
+
+@kernel
+def _place(instruction, image, row, column):
+    i = instruction
+    return i.map_offset + image * i.map_image + row * i.map_row + column * i.map_pixel

@@ -1,0 +1,134 @@
+"""What a step tells its kernel: records of plain numbers.
+
+Every kernel has the signature ``(arena, constants, parameters, program, run_program, images, share,
+shares)``: four byte arrays, of which `parameters` holds records of the kernel's own dtype and
+`program` INSTRUCTION records; the address of the function that runs the program; the number of
+images; and which share of the work to do. Offsets count elements of the type they point to
+(uint8, float32, int32 or uint64), from the start of the arena or of the constants.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
+BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
+
+
+def _integers(*names: str) -> list[tuple[str, str]]:
+    return [(name, "<i8") for name in names]
+
+
+def _place(name: str) -> list[tuple[str, str]]:
+    """Where a map lies in the arena: its first pixel, and the way to the next ones."""
+    return _integers(*(f"{name}_{part}" for part in ("offset", "image", "row", "pixel")))
+
+
+_WINDOW = _integers("kernel_rows", "kernel_columns", "stride_rows", "stride_columns")
+_OUTPUT = _integers("rows", "columns")
+_SCRATCH = _integers("scratch", "scratch_step")  # bytes
+
+
+class Opcode(enum.IntEnum):
+    """The operations of a pointwise program, on the float32 values x of a block."""
+
+    ADD_VECTOR = 0  # x + v[channel]
+    MULTIPLY_VECTOR = 1  # x · v[channel]
+    DIVIDE_VECTOR = 2  # x / v[channel]
+    ADD_MAP = 3  # x + m[pixel, channel]
+    MULTIPLY_PIXEL = 4  # x · m[pixel, group]
+    RELU = 5  # x where x > 0, else 0
+    PRELU = 6  # x where x > 0, else x · v[channel]
+    CLIP = 7  # limited to [low, high]
+    STORE = 8  # m[pixel, channel] = x
+    SIGN_BELOW = 9  # bit of m = x < v[channel]
+    SIGN_NOT_ABOVE = 10  # bit of m = x <= v[channel]
+
+
+INSTRUCTION = np.dtype(
+    [
+        *_integers("opcode", "vector"),
+        *_place("map"),
+        *_integers("height", "width", "channels", "words", "top", "left", "bottom", "right"),
+        ("low", "<f4"),
+        ("high", "<f4"),
+    ],
+    align=True,
+)
+
+POINTWISE = np.dtype(
+    [*_place("source"), *_OUTPUT, *_integers("channels", "source_is_uint8"), *_SCRATCH]
+)
+
+POOL = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_WINDOW,
+        *_integers("channels", "height", "width", "top", "left", "count_padding"),
+        *_SCRATCH,
+    ]
+)
+
+POOL_BITS = np.dtype(
+    [
+        *_place("source"),
+        *_place("target"),
+        *_OUTPUT,
+        *_WINDOW,
+        *_integers("words", "height", "width", "top", "left"),
+        *_integers("target_top", "target_left", "target_bottom", "target_right"),
+    ]
+)
+
+CONV2D = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        # steps to the next output row and column, kernel row, and tap within a kernel row
+        *_integers("stride_row", "stride_column", "kernel_rows", "row_step", "taps", "tap_step"),
+        *_integers("length", "groups", "group_channels", "group_filters", "tiles", "weights"),
+        *_SCRATCH,
+    ]
+)
+
+BINARY_CONV2D = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("stride_row", "stride_column", "kernel_rows", "row_step", "taps", "tap_step"),
+        *_integers("groups", "group_filters", "tiles", "weights", "filter_words"),
+        # int64 table of a (word, length, weight start) for every group and scale segment
+        *_integers("segments", "segment_table"),
+        # dot product of a window that equals its weights, for every border class
+        *_integers("bases", "classes", "row_classes", "column_classes", "column_class_count"),
+        *_integers("scales", "limits"),  # -1 when there are none
+        *_SCRATCH,
+    ]
+)
+
+COPY = np.dtype(
+    [
+        *_integers("source", "source_image", "target", "target_image"),  # source -1: fill instead
+        *_integers(*(f"length{axis}" for axis in range(4))),
+        *_integers(*(f"source_step{axis}" for axis in range(4))),
+        *_integers(*(f"target_step{axis}" for axis in range(4))),
+        *_integers("clear", "clear_length"),  # a run of every image to zero first; length 0: none
+        ("fill", "<f8"),
+    ]
+)
+
+SCALE_MAP = np.dtype(
+    [
+        *_place("source"),
+        *_place("target"),
+        *_OUTPUT,
+        *_WINDOW,
+        *_integers("dilation_rows", "dilation_columns", "groups", "group_channels"),
+        *_integers("height", "width", "top", "left", "means"),
+    ]
+)
+
+SOFTMAX = np.dtype([*_place("source"), *_place("target"), *_OUTPUT, *_integers("channels")])

@@ -1,0 +1,151 @@
+"""All kernels by name, with the record each takes; a kernel's module is imported when needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitconv.kernels import records
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel.
+
+    Attributes
+    ----------
+    module : str
+        In `bitconv.kernels`; holds the function of the kernel's name.
+    parameters : dtype
+        The record of one step.
+    runs_program : bool
+        Whether a pointwise program follows.
+    divisible : bool
+        Whether its work is worth dividing among threads.
+    """
+
+    module: str
+    parameters: np.dtype[np.void]
+    runs_program: bool = False
+    divisible: bool = False
+
+
+KERNELS = {
+    "activation_scale_map": Kernel("activation_scale", records.SCALE_MAP),
+    "avg_pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
+    "binary_conv2d": Kernel(
+        "binary_conv2d", records.BINARY_CONV2D, runs_program=True, divisible=True
+    ),
+    "conv2d": Kernel("conv2d", records.CONV2D, runs_program=True, divisible=True),
+    "copy_bits": Kernel("copying", records.COPY),
+    "copy_bytes": Kernel("copying", records.COPY),
+    "copy_floats": Kernel("copying", records.COPY),
+    "copy_words": Kernel("copying", records.COPY),
+    "max_pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
+    "max_pool2d_bits": Kernel("pooling", records.POOL_BITS),
+    "pointwise": Kernel("pointwise", records.POINTWISE, runs_program=True, divisible=True),
+    "softmax": Kernel("softmax", records.SOFTMAX),
+}
+
+SPREAD = "spread"  # the loop over threads
+PROGRAM = "run_program"  # what follows a kernel
+Octets = NDArray[np.uint8]
+
+
+@cache
+def serial(name: str) -> Callable[[Octets, Octets, Octets, Octets, int, int, int], None]:
+    """The kernel as ``(arena, constants, parameters, program, images, share, shares)``.
+
+    Compiled, or taken from the cache on disk, when it is asked for.
+    """
+    function = _dispatcher(name)
+    function.compile(_signature(name))
+    program = _program_address(name)
+
+    def call(
+        arena: Octets,
+        constants: Octets,
+        parameters: Octets,
+        instructions: Octets,
+        images: int,
+        share: int,
+        shares: int,
+    ) -> None:
+        function(arena, constants, parameters, instructions, program, images, share, shares)
+
+    return call
+
+
+@cache
+def parallel(name: str) -> Callable[[Octets, Octets, Octets, Octets, int, int], None]:
+    """The kernel over all shares as ``(arena, constants, parameters, program, images, shares)``."""
+    from bitconv.kernels.linking import address_of
+
+    loop = _dispatcher(SPREAD)
+    loop.compile(_signature(SPREAD))
+    address = address_of(_dispatcher(name), _signature(name))
+    program = _program_address(name)
+
+    def call(
+        arena: Octets,
+        constants: Octets,
+        parameters: Octets,
+        instructions: Octets,
+        images: int,
+        shares: int,
+    ) -> None:
+        loop(address, arena, constants, parameters, instructions, program, images, shares)
+
+    return call
+
+
+def needed_functions(name: str, in_parallel: bool) -> list[str]:
+    """What must be compiled before a kernel can be called."""
+    program = [PROGRAM] if KERNELS[name].runs_program else []
+    return [name, *program, *([SPREAD] if in_parallel else [])]
+
+
+def compile_function(name: str) -> None:
+    """Compile a kernel, PROGRAM or SPREAD, or take it from the cache on disk."""
+    _dispatcher(name).compile(_signature(name))
+
+
+def is_ready(name: str) -> bool:
+    """Whether `compile_function` has nothing to compile: done in this process, or on disk."""
+    from bitconv.kernels.cache import is_cached
+
+    return is_cached(_dispatcher(name), _signature(name))
+
+
+def _program_address(name: str) -> int:
+    if not KERNELS[name].runs_program:
+        return 0
+    from bitconv.kernels.linking import address_of
+
+    return address_of(_dispatcher(PROGRAM), _signature(PROGRAM))
+
+
+def _dispatcher(name: str) -> Any:
+    homes = {SPREAD: "spread", PROGRAM: "program"}
+    home = homes[name] if name in homes else KERNELS[name].module
+    return getattr(importlib.import_module(f"bitconv.kernels.{home}"), name)
+
+
+def _signature(name: str) -> tuple[Any, ...]:
+    from numba import float32, int64, uint8
+
+    octets, integers = uint8[::1], int64[::1]
+    if name == SPREAD:
+        return (int64, octets, octets, octets, octets, int64, int64, int64)
+    if name == PROGRAM:
+        return (
+            octets, octets, octets, float32[::1], int64, int64, int64, int64,
+            integers, integers, integers, int64,
+        )  # fmt: skip
+    return (octets, octets, octets, octets, int64, int64, int64, int64)
