@@ -80,8 +80,9 @@ class BinaryConv2d(nn.Module):
         return torch.cat([group.mean().expand(len(group)) for group in groups])
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = self.filter_scales().view(-1, 1, 1, 1) * binarize_weight(self.weight)
-        return functional.conv2d(x, scaled, None, self.stride, self.padding)
+        # Scaled last, as the engine does: sums of signs are exact in float32, sums of ±α are not.
+        sums = functional.conv2d(x, binarize_weight(self.weight), None, self.stride, self.padding)
+        return sums * self.filter_scales().view(-1, 1, 1)
 
     @torch.no_grad()
     def clamp_weight(self) -> None:

@@ -1,36 +1,58 @@
-"""Train the shipped CIFAR-10 model: a binary residual network with shared scales.
+"""Train and export the shipped CIFAR-10 model: a binary residual network with shared scales.
 
     python weights/recipes/cifar10_resnet.py cifar-10-batches-bin runs/resnet
 
-The data is CIFAR-10's official binary layout. Every epoch leaves a checkpoint from which the same
-command goes on after an interruption.
+The data is CIFAR-10's official binary layout. Every epoch leaves a checkpoint in the run's folder
+from which the same command goes on after an interruption. After the last epoch, or at once with
+``--export-only``, the network becomes ``cifar10-resnet.h5``, with the training log and the measured
+figures of the card beside it.
+
+Training is compiled where there is a C++ compiler and runs slower, but the same, without.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
+from model_card import write_figures
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitconv.training.layers import BinaryConv2d, BinarySign
+from bitconv.datasets import CIFAR10_CLASSES
+from bitconv.graph import Metadata, Preparation
+from bitconv.model import Model
+from bitconv.operators import Normalize
+from bitconv.training import BinaryConv2d, BinarySign, export, to_graph
 
-MEAN = (125.3, 123.0, 113.9)
-STD = (63.0, 62.1, 66.7)
+NAME = "cifar10-resnet"
+WEIGHTS = Path(__file__).resolve().parents[1]
+
 STAGES = ((64, 2), (128, 4), (256, 4))  # channels, binary convolutions
 FILTERS_PER_SCALE = 8
+
+EPOCHS = 18
 BATCH = 128
 PEAK_LEARNING_RATE = 3e-3
 WARM_UP = 0.1  # fraction of all steps
-SMALL_SIZE = 24  # the image side of the first half of the epochs
+SMALL_SIDE = 24  # of the images in the first half of the epochs
 LABEL_SMOOTHING = 0.1
+
+COMPARED_IMAGES = 100  # layer by layer with PyTorch
+LABELS_THAT_MAY_DIFFER = 0.001
+
+
+# --- Network ---------------------------------------------------------------------------------
 
 
 class BinaryBlock(nn.Module):
@@ -58,7 +80,7 @@ class BinaryBlock(nn.Module):
 class BinaryResNet(nn.Module):
     """Float stem, binary stages, float classifier."""
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, classes: int = len(CIFAR10_CLASSES)) -> None:
         super().__init__()
         channels = STAGES[0][0]
         self.stem = nn.Conv2d(3, channels, 5, stride=2, padding=2, bias=False)
@@ -77,118 +99,192 @@ class BinaryResNet(nn.Module):
         return self.classifier(self.blocks(x).mean(dim=(2, 3)))
 
 
-def read_batches(folder: Path, names: list[str]) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) of CIFAR-10's binary batches."""
-    records = np.concatenate(
-        [np.fromfile(folder / f"{name}.bin", np.uint8).reshape(-1, 3073) for name in names]
-    )
-    images = torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy())
-    return images, torch.from_numpy(records[:, 0].astype(np.int64))
-
-
-def normalize(images: Tensor) -> Tensor:
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def augmented(
-    images: Tensor, labels: Tensor, size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled batches, each image mirrored and shifted up to 2 pixels at random."""
-    padded = functional.pad(images, (2, 2, 2, 2))
-    for chosen in torch.randperm(len(images), generator=generator).split(BATCH):
-        if len(chosen) < BATCH:
-            return
-        shift = torch.randint(0, 5, (2, BATCH, 1), generator=generator)
-        rows, columns = shift + torch.arange(32)
-        mirror = torch.rand(BATCH, 1, generator=generator) < 0.5
-        columns = torch.where(mirror, columns.flip(1), columns)
-        crop = padded[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        batch = normalize(crop.permute(0, 3, 1, 2))
-        if size != 32:
-            batch = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
-        yield batch.contiguous(memory_format=torch.channels_last), labels[chosen]
-
-
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Raw scores (N, 10)."""
+    """Raw scores (N, classes) of uint8 NCHW images."""
     model.eval()
     return torch.cat([model(normalize(batch)) for batch in images.split(500)])
+
+
+# --- Training --------------------------------------------------------------------------------
 
 
 def learning_rate(progress: float) -> float:
     """A linear warm-up, then a cosine to zero; `progress` runs from 0 to 1."""
     if progress < WARM_UP:
         return PEAK_LEARNING_RATE * progress / WARM_UP
-    return PEAK_LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    return PEAK_LEARNING_RATE * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def train(data: Path, run: Path, epochs: int, seed: int) -> BinaryResNet:
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    images, labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
-    test_images, test_labels = read_batches(data, ["test_batch"])
-    model = BinaryResNet().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters())
-    compiled = torch.compile(model)
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint, first = run / "checkpoint.pt", 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        first = state["epoch"]
-    steps = len(images) // BATCH
-    for epoch in range(first, epochs):
-        started, total = time.perf_counter(), 0.0
-        compiled.train()
-        size = SMALL_SIZE if epoch < epochs // 2 else 32
-        for step, (batch, target) in enumerate(augmented(images, labels, size, generator)):
-            rate = learning_rate((epoch + step / steps) / epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss = functional.cross_entropy(
-                compiled(batch), target, label_smoothing=LABEL_SMOOTHING
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            for module in model.modules():
-                if isinstance(module, BinaryConv2d):
-                    module.clamp_weight()
-            total += loss.item()
-        accuracy = (predict(model, test_images).argmax(1) == test_labels).float().mean().item()
-        record = {
-            "epoch": epoch + 1,
-            "size": size,
-            "loss": round(total / steps, 4),
-            "test_accuracy": round(accuracy, 4),
-            "seconds": round(time.perf_counter() - started, 1),
-        }
-        print(json.dumps(record), flush=True)
-        with open(run / "log.jsonl", "a") as log:
-            log.write(json.dumps(record) + "\n")
+class Training:
+    """A run: network, optimizer and random state, kept in a folder after every epoch.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of CIFAR-10's binary batches.
+    run : Path
+        Folder of ``checkpoint.pt``, which is gone on from if it is there, and ``log.jsonl``.
+    epochs, seed : int
+    """
+
+    def __init__(self, data: Path, run: Path, epochs: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.run, self.epochs, self.epoch = run, epochs, 0
+        self.images, self.labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
+        self.test_images, self.test_labels = read_batches(data, ["test_batch"])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.model = BinaryResNet().to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(self.model.parameters())
+        self._compiled: Callable[[Tensor], Tensor] = self.model
+        if shutil.which("c++"):
+            self._compiled = torch.compile(self.model)
+        run.mkdir(parents=True, exist_ok=True)
+        if self._checkpoint.exists():
+            self._restore()
+
+    def train_epoch(self) -> None:
+        """One pass over the training images, then a test, a line in the log and a checkpoint."""
+        started, losses = time.perf_counter(), []
+        side = SMALL_SIDE if self.epoch < self.epochs // 2 else SIDE
+        steps = len(self.images) // BATCH
+        self.model.train()
+        batches = augmented(self.images, self.labels, BATCH, side, self.generator)
+        for step, (batch, target) in enumerate(batches):
+            losses.append(self._step(batch, target, (self.epoch + step / steps) / self.epochs))
+        self.epoch += 1
+        correct = predict(self.model, self.test_images).argmax(1) == self.test_labels
+        self._log(
+            epoch=self.epoch,
+            size=side,
+            loss=round(sum(losses) / steps, 4),
+            test_accuracy=round(correct.float().mean().item(), 4),
+            seconds=round(time.perf_counter() - started, 1),
+        )
+        self._save()
+
+    def _step(self, batch: Tensor, target: Tensor, progress: float) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(progress)
+        scores = self._compiled(batch)
+        loss = functional.cross_entropy(scores, target, label_smoothing=LABEL_SMOOTHING)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        for module in self.model.modules():
+            if isinstance(module, BinaryConv2d):
+                module.clamp_weight()
+        return loss.item()
+
+    def _log(self, **record: Any) -> None:
+        line = json.dumps(record)
+        print(line, flush=True)
+        with (self.run / "log.jsonl").open("a") as log:
+            log.write(line + "\n")
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.run / "checkpoint.pt"
+
+    def _save(self) -> None:
         state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "generator": generator.get_state(),
-            "epoch": epoch + 1,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
         }
-        torch.save(state, checkpoint.with_suffix(".new"))
-        os.replace(checkpoint.with_suffix(".new"), checkpoint)
-    return model
+        unfinished = self._checkpoint.with_suffix(".new")
+        torch.save(state, unfinished)
+        os.replace(unfinished, self._checkpoint)
+
+    def _restore(self) -> None:
+        state = torch.load(self._checkpoint)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.epoch = state["epoch"]
+
+
+# --- Export ----------------------------------------------------------------------------------
+
+
+def export_model(training: Training, out: Path) -> None:
+    """Write the network, its log and its card's figures into the folder `out`.
+
+    Nothing is written unless PyTorch and bitconv agree, layer by layer on some test images and in
+    the label of nearly all.
+    """
+    images = training.test_images.permute(0, 2, 3, 1).contiguous().numpy()
+    targets = training.test_labels.numpy()
+    normalization = Normalize(np.array(MEAN), np.array(STD))
+    graph = to_graph(training.model, images.shape[1:], normalization=normalization)
+    ours = Model(graph).predict(images).argmax(axis=1)
+    theirs = predict(training.model, training.test_images).argmax(1).numpy()
+    differing = int((ours != theirs).sum())
+    if differing > LABELS_THAT_MAY_DIFFER * len(images):
+        raise SystemExit(f"{differing} of {len(images)} labels differ from PyTorch's")
+
+    correct = int((ours == targets).sum())
+    accuracy = f"{100 * correct / len(images):.2f} %"
+    path = out / f"{NAME}.h5"
+    agreement = export(
+        training.model,
+        path,
+        images[:COMPARED_IMAGES],
+        normalization=normalization,
+        metadata=Metadata(
+            name=NAME,
+            labels=CIFAR10_CLASSES,
+            licence="Apache-2.0",
+            source="bitconv, weights/recipes/cifar10_resnet.py",
+            training_data="CIFAR-10 (Krizhevsky 2009)",
+            accuracy=f"{accuracy} of the {len(images):,} CIFAR-10 test images",
+            preparation=Preparation(resize=(SIDE,), crop=(SIDE, SIDE), interpolation="bilinear"),
+        ),
+    )
+    record = {
+        "test_images": len(images),
+        "correct": correct,
+        "correct_in_pytorch": int((theirs == targets).sum()),
+        "same_labels": len(images) - differing,
+        "images_compared_layer_by_layer": agreement.images,
+        "file_bytes": path.stat().st_size,
+        "torch": torch.__version__,
+    }
+    epochs = (training.run / "log.jsonl").read_text()
+    (out / f"{NAME}.log.jsonl").write_text(epochs + json.dumps(record) + "\n")
+    print(json.dumps(record, indent=2))
+    write_figures(out / f"{NAME}.md", _figures(record, accuracy, epochs))
+
+
+def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
+    """The card's table."""
+    epochs = [json.loads(line) for line in log.splitlines()]
+    images = record["test_images"]
+    hours = sum(epoch["seconds"] for epoch in epochs) / 3600
+    in_pytorch = 100 * record["correct_in_pytorch"] / images
+    return {
+        "Test accuracy": f"{accuracy} ({record['correct']:,} of {images:,} images)",
+        "The same in PyTorch": f"{in_pytorch:.2f} %",
+        "Labels equal to PyTorch's": f"{record['same_labels']:,} of {images:,}",
+        "File": f"{record['file_bytes']:,} bytes",
+        "Training": f"{len(epochs)} epochs, {hours:.1f} hours",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's binary batches")
-    parser.add_argument("run", type=Path, help="folder for checkpoint and log")
-    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("run", type=Path, help="folder of the run's checkpoint and log")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the exported model")
+    parser.add_argument("--export-only", action="store_true", help="export the run as it is")
     options = parser.parse_args()
-    train(options.data, options.run, options.epochs, options.seed)
+    training = Training(options.data, options.run, options.epochs, options.seed)
+    while not options.export_only and training.epoch < training.epochs:
+        training.train_epoch()
+    export_model(training, options.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,207 @@
+"""Comparing a PyTorch module with the graph made of it, layer by layer and label by label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from bitconv.errors import GraphError
+from bitconv.graph import Graph, Node
+from bitconv.operators import BinaryConv2d, Sign
+from bitconv.training.translate import IMAGE, Translation
+
+ROUNDING = 1e-5  # of the largest magnitude in a map: above what float32 sums in any order differ
+CHUNK = 50  # images at a time
+
+Values = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a module and its graph said the same.
+
+    Attributes
+    ----------
+    images : int
+        Compared; every layer of each was equal when fed the same.
+    same_labels : int
+        Images whose highest score is at the same index.
+    traced : tuple of str
+        For every other image, the sign whose input lies within rounding of its threshold, or the
+        two scores within rounding of each other, that explains the difference.
+    """
+
+    images: int
+    same_labels: int
+    traced: tuple[str, ...]
+
+
+def compare(translation: Translation, images: NDArray[Any]) -> Agreement:
+    """Compare a module with the references of its graph.
+
+    Every layer is fed what PyTorch fed it. Signs and the integers of binary convolutions must then
+    be equal, everything else equal up to float rounding.
+
+    Parameters
+    ----------
+    translation : Translation
+    images : array of shape (N, height, width, channels)
+        As the graph takes them.
+
+    Raises
+    ------
+    GraphError
+        Naming the first layer that differs, or the image whose label differs for no such reason.
+    """
+    traced: list[str] = []
+    for first in range(0, len(images), CHUNK):
+        chunk = images[first : first + CHUNK]
+        theirs = _pytorch_values(translation, chunk)
+        _compare_layers(translation.graph, theirs)
+        ours = _graph_values(translation.graph, chunk)
+        traced += _trace_labels(translation.graph, theirs, ours, first)
+    return Agreement(len(images), len(images) - len(traced), tuple(traced))
+
+
+# --- All values, of both sides ---------------------------------------------------------------
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a traced module and keeps a copy of every value; a later call may work in place."""
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.values: dict[str, NDArray[Any]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            channels_last = result.permute(0, 2, 3, 1) if result.dim() == 4 else result
+            self.values[n.name] = channels_last.contiguous().clone().numpy()
+        return result
+
+
+@torch.no_grad()
+def _pytorch_values(translation: Translation, images: NDArray[Any]) -> Values:
+    """The value of every graph node that PyTorch computes too, channels last."""
+    graph, names = translation.graph, translation.names
+    first_name = next(iter(names.values()))
+    network_input = images
+    if first_name != IMAGE:
+        network_input = graph.nodes[0].operator.reference(images)
+    recorder = _Recorder(translation.traced)
+    recorder.run(torch.from_numpy(network_input).permute(0, 3, 1, 2))
+    recorded = {name: recorder.values[step] for step, name in names.items()}
+    return {IMAGE: images, **recorded}
+
+
+def _graph_values(graph: Graph, images: NDArray[Any]) -> Values:
+    """The value of every graph node through the references."""
+    values: Values = {IMAGE: images}
+    for node in graph.nodes:
+        values[node.name] = node.operator.reference(*(values[name] for name in node.inputs))
+    return values
+
+
+# --- Layer by layer --------------------------------------------------------------------------
+
+
+def _compare_layers(graph: Graph, theirs: Mapping[str, NDArray[Any]]) -> None:
+    """Feed every node what PyTorch fed it and compare the results."""
+    values = dict(theirs)
+    for node in graph.nodes:
+        inputs = [
+            values[name].astype(np.int8) if graph.types[name].kind == "bits" else values[name]
+            for name in node.inputs
+        ]
+        result = node.operator.reference(*inputs)
+        if node.name not in theirs:  # a step that PyTorch does not take
+            values[node.name] = result
+            continue
+        if isinstance(node.operator, BinaryConv2d):
+            _compare_integers(node, node.operator, inputs[0], theirs[node.name])
+        exact = isinstance(node.operator, Sign)
+        _expect_equal(node, result, theirs[node.name], 0.0 if exact else ROUNDING)
+
+
+def _compare_integers(
+    node: Node, operation: BinaryConv2d, signs: NDArray[Any], scaled: NDArray[Any]
+) -> None:
+    """PyTorch's sums of ±α, divided by α, must round to the exact sums of signs."""
+    assert operation.scale is not None  # every trained layer has one
+    ours = replace(operation, scale=None).reference(signs)
+    alpha = operation.scale.by_filter(ours.shape[-1])[:, 0]
+    live = alpha != 0
+    theirs = np.rint(scaled[..., live] / alpha[live])
+    _expect_equal(node, ours[..., live], theirs, 0.0, "sums of signs")
+
+
+def _expect_equal(
+    node: Node,
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    rounding: float,
+    what: str = "values",
+) -> None:
+    """Raise `GraphError` where two maps differ by more than `rounding` of the largest value."""
+    where = f"node {node.name!r} ({node.operator.name})"
+    if ours.shape != theirs.shape:
+        raise GraphError(f"{where}: has shape {ours.shape}, in PyTorch {theirs.shape}")
+    allowed = rounding * np.abs(theirs).max(initial=0.0)
+    wrong = ~(np.abs(ours - theirs) <= allowed)  # so that NaN is wrong
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise GraphError(
+            f"{where}: {wrong.sum()} of {wrong.size} {what} differ from PyTorch's, the first at "
+            f"{index}: {ours[index]} here, {theirs[index]} in PyTorch"
+        )
+
+
+# --- Label by label --------------------------------------------------------------------------
+
+
+def _trace_labels(graph: Graph, theirs: Values, ours: Values, first: int) -> list[str]:
+    """Why the labels differ, a line for each image where they do."""
+    scores = [values[graph.outputs[0]] for values in (theirs, ours)]
+    labels = [values.reshape(len(values), -1).argmax(axis=1) for values in scores]
+    lines = []
+    for index in np.flatnonzero(labels[0] != labels[1]):
+        image = slice(index, index + 1)
+        reason = _first_flip(graph, theirs, ours, image) or _near_tie(
+            scores[0][index].ravel(), int(labels[0][index]), int(labels[1][index])
+        )
+        if reason is None:
+            raise GraphError(
+                f"image {first + index}: class {labels[1][index]} here, {labels[0][index]} in "
+                "PyTorch, and neither a sign nor the scores are within rounding"
+            )
+        lines.append(f"image {first + index}: {reason}")
+    return lines
+
+
+def _first_flip(graph: Graph, theirs: Values, ours: Values, image: slice) -> str | None:
+    """The first layer whose signs differ, if those are within rounding of their threshold."""
+    for node in graph.nodes:
+        if not isinstance(node.operator, Sign):
+            continue
+        flipped = theirs[node.name][image] != ours[node.name][image]
+        if flipped.any():
+            x = theirs[node.inputs[0]][image]
+            distance = np.abs(x - node.operator.threshold)[flipped].max()
+            if distance > ROUNDING * np.abs(x).max():
+                return None
+            return f"{flipped.sum()} sign(s) of {node.name!r} within {distance:.1e} of a threshold"
+    return None
+
+
+def _near_tie(scores: NDArray[Any], one: int, other: int) -> str | None:
+    gap = float(abs(scores[one] - scores[other]))
+    if gap > ROUNDING * float(np.abs(scores).max()):
+        return None
+    return f"the scores of {one} and {other} are within {gap:.1e} of each other"

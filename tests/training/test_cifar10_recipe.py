@@ -1,0 +1,72 @@
+"""The recipe of the shipped model, on a small network and a few made-up images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the recipe needs PyTorch")
+
+import bitconv  # noqa: E402  # after the check for torch
+
+RECIPES = Path(__file__).parents[2] / "weights" / "recipes"
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    import cifar10_resnet
+
+    monkeypatch.setattr(cifar10_resnet, "STAGES", ((8, 1), (16, 1)))
+    monkeypatch.setattr(cifar10_resnet, "BATCH", 16)
+    monkeypatch.setattr(cifar10_resnet.shutil, "which", lambda _: None)  # compiling takes a minute
+    return cifar10_resnet
+
+
+@pytest.fixture
+def data(tmp_path):
+    generator = np.random.default_rng(2)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, count in [*((f"data_batch_{i}", 16) for i in range(1, 6)), ("test_batch", 40)]:
+        records = generator.integers(0, 256, (count, 3073), dtype=np.uint8)
+        records[:, 0] %= 10
+        records.tofile(folder / f"{name}.bin")
+    return folder
+
+
+def trained(recipe, data, run, stop=2):
+    training = recipe.Training(data, run, epochs=2, seed=1)
+    while training.epoch < stop:
+        training.train_epoch()
+    return training
+
+
+def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(recipe, data, tmp_path):
+    whole = trained(recipe, data, tmp_path / "whole").model.state_dict()
+    trained(recipe, data, tmp_path / "parts", stop=1)
+    parts = trained(recipe, data, tmp_path / "parts").model.state_dict()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_exported_model_carries_its_measured_accuracy(recipe, data, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    card = (RECIPES.parent / "cifar10-resnet.md").read_text()
+    (out / "cifar10-resnet.md").write_text(card)
+    training = trained(recipe, data, tmp_path / "run")
+    recipe.export_model(training, out)
+
+    graph = bitconv.read(out / "cifar10-resnet.h5")
+    log = (out / "cifar10-resnet.log.jsonl").read_text().splitlines()
+    *epochs, exported = map(json.loads, log)
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    correct = exported["correct"]
+    predicted = recipe.predict(training.model, training.test_images).argmax(1)
+    assert correct == (predicted == training.test_labels).sum()
+    assert graph.metadata.accuracy == f"{100 * correct / 40:.2f} % of the 40 CIFAR-10 test images"
+    assert graph.metadata.preparation.crop == (32, 32)
+    measured = (out / "cifar10-resnet.md").read_text()
+    assert f"| Test accuracy | {100 * correct / 40:.2f} % ({correct} of 40 images) |" in measured
+    assert measured.partition("<!--")[0] == card.partition("<!--")[0]
