@@ -92,12 +92,12 @@ class Context:
         return natural_layout(self.graph.types[name], self._rings.get(name, NO_RING))
 
     def floats(self, name: str) -> Value:
-        """The value as float32; a uint8 image is converted once."""
+        """The value as float32 with the ring that its readers need; an image is copied once."""
         value = self.values[name]
-        if value.layout.stored == "float32":
+        ring = self._rings.get(name, NO_RING)
+        if value.layout.stored == "float32" and value.layout.ring == ring:
             return value
         if name not in self._floats:
-            ring = self._rings.get(name, NO_RING)
             layout = value.layout
             target = self.builder.new_value(
                 Layout("float32", layout.height, layout.width, layout.channels, ring)

@@ -41,9 +41,12 @@ def may_run_parallel() -> bool:
 
 @contextmanager
 def parallel_region(threads: int) -> Iterator[None]:
-    """Kernels inside run on `threads` threads; the calling thread's own setting comes back."""
+    """Kernels inside run on `threads` threads, or on as many as Numba has if that is fewer.
+
+    The calling thread's own setting comes back afterwards.
+    """
     before = numba.get_num_threads()
-    numba.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     try:
         if threading_layer() == "workqueue":
             with _work_queue:
