@@ -6,11 +6,13 @@ Bit 1 stands for −1 and bit 0 for +1, so the product of two signs is the XOR o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitconv.errors import GraphError
+from bitconv.parameters import plain_integer, plain_shape
 
 WORD_BITS = 64
 
@@ -40,9 +42,31 @@ def pack_words(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def unpack_words(words: NDArray[np.uint64], channels: int) -> NDArray[np.bool_]:
-    """The inverse of `pack_words`."""
+    """The inverse of `pack_words`.
+
+    Parameters
+    ----------
+    words : uint64 array of shape (..., words_for(channels))
+    channels : int
+
+    Returns
+    -------
+    bool array of shape (..., channels)
+
+    Raises
+    ------
+    GraphError
+        Where the number of words is another, or bits past the last channel are not zero.
+    """
+    if words.shape[-1] != words_for(channels):
+        raise GraphError(
+            f"{channels} channels take {words_for(channels)} words, found {words.shape[-1]}"
+        )
     octets = np.ascontiguousarray(words, dtype="<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=-1, bitorder="little", count=channels).astype(np.bool_)
+    bits = np.unpackbits(octets, axis=-1, bitorder="little").astype(np.bool_)
+    if bits[..., channels:].any():
+        raise GraphError("the bits past the last channel must be zero")
+    return bits[..., :channels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +89,15 @@ class BitArray:
     planes: int = 1
 
     def __post_init__(self) -> None:
-        stream = np.array(self.stream, dtype=np.uint8)
+        shape, planes = plain_shape(self.shape, "shape"), plain_integer(self.planes, "planes")
+        if min(shape, default=0) < 0 or planes < 1:
+            raise GraphError(f"a bit array of shape {shape} in {planes} plane(s) does not exist")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "planes", planes)
+        given = np.asarray(self.stream)
+        if given.dtype != np.uint8:
+            raise GraphError(f"a stream of bits is kept in uint8, found {given.dtype}")
+        stream = given.copy()
         expected = -(-self.planes * self.size // 8)
         if stream.shape != (expected,):
             raise GraphError(
@@ -81,10 +113,7 @@ class BitArray:
     @property
     def size(self) -> int:
         """Elements of one plane."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return prod(self.shape)
 
     @classmethod
     def from_bits(cls, bits: NDArray[np.bool_]) -> BitArray:
@@ -93,8 +122,11 @@ class BitArray:
 
     @classmethod
     def from_signs(cls, values: ArrayLike) -> BitArray:
-        """One plane from the signs of `values`; zero counts as +1."""
-        return cls.from_bits(np.asarray(values) < 0)
+        """One plane from the signs of `values`; zero counts as +1, NaN is refused."""
+        numbers = np.asarray(values)
+        if np.isnan(numbers).any():
+            raise GraphError("NaN has no sign")
+        return cls.from_bits(numbers < 0)
 
     def bits(self) -> NDArray[np.bool_]:
         """The single plane as booleans of shape `shape`."""

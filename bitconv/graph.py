@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from math import prod
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bitconv.errors import GraphError
+from bitconv.parameters import plain, plain_integer, plain_shape
 
 if TYPE_CHECKING:
     from bitconv.operators.operator import Operator
 
 ValueKind = Literal["bits", "uint8", "int32", "float32", "bytes"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 MAX_ELEMENTS = 2**31  # of one value; beyond it a shape is taken for damage
+MAX_SIDE = 2**15  # of a picture, in pixels
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class TensorType:
     planes: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+        object.__setattr__(self, "shape", plain_shape(self.shape, "shape"))
+        object.__setattr__(self, "kind", plain(self.kind, (str,), "kind"))
+        object.__setattr__(self, "planes", plain_integer(self.planes, "planes"))
         if self.kind not in get_args(ValueKind):
             raise GraphError(f"unknown kind {self.kind!r}; known are {get_args(ValueKind)}")
         if not self.shape or min(self.shape) < 1 or self.size > MAX_ELEMENTS:
@@ -46,10 +52,12 @@ class TensorType:
     @property
     def size(self) -> int:
         """Elements."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return prod(self.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The NumPy dtype of the value in memory: int8 for signs, uint8 for encoded bytes."""
+        return {"bits": "int8", "bytes": "uint8"}.get(self.kind, self.kind)
 
     def __str__(self) -> str:
         planes = f" in {self.planes} planes" if self.planes > 1 else ""
@@ -74,8 +82,12 @@ class Node:
     inputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
-        object.__setattr__(self, "inputs", inputs)
+        from bitconv.operators.operator import Operator  # which imports this module
+
+        object.__setattr__(self, "name", plain(self.name, (str,), "the name of a node"))
+        if not isinstance(self.operator, Operator):
+            raise GraphError(f"node {self.name!r}: {self.operator!r} is no operator")
+        object.__setattr__(self, "inputs", _names(self.inputs, f"node {self.name!r}: inputs"))
 
 
 @dataclass(frozen=True)
@@ -94,14 +106,18 @@ class Preparation:
 
     resize: tuple[int, ...] | None = None
     crop: tuple[int, int] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         for name, lengths in (("resize", (1, 2)), ("crop", (2,))):
-            value = getattr(self, name)
-            if value is not None and (len(value) not in lengths or not 1 <= min(value) <= 2**15):
+            value = plain(getattr(self, name), (tuple, NoneType), f"preparation: {name}")
+            object.__setattr__(self, name, value)
+            if value is not None and (
+                len(value) not in lengths or not all(1 <= side <= MAX_SIDE for side in value)
+            ):
                 raise GraphError(f"preparation: {name} {value} is not a size in pixels")
-        if self.interpolation not in ("nearest", "bilinear", "bicubic", "lanczos"):
+        interpolation = plain(self.interpolation, (str,), "preparation: interpolation")
+        if interpolation not in get_args(Interpolation):
             raise GraphError(f"preparation: unknown interpolation {self.interpolation!r}")
 
 
@@ -127,7 +143,10 @@ class Metadata:
     preparation: Preparation = field(default_factory=Preparation)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))
+        for name in ("name", "licence", "source", "training_data", "accuracy"):
+            text = plain(getattr(self, name), (str,), f"metadata: {name}")
+            object.__setattr__(self, name, text)
+        object.__setattr__(self, "labels", _names(self.labels, "metadata: labels"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +181,7 @@ class Graph:
         inputs, nodes = dict(self.inputs), tuple(self.nodes)
         if not inputs or not nodes:
             raise GraphError("a graph needs at least one input and one node")
-        outputs = tuple(self.outputs) or (nodes[-1].name,)
+        outputs = _names(self.outputs, "outputs") or (nodes[-1].name,)
         types = infer_types(inputs, nodes)
         for name in outputs:
             if name not in types:
@@ -191,6 +210,11 @@ class Graph:
 
 def infer_types(inputs: Mapping[str, TensorType], nodes: Iterable[Node]) -> dict[str, TensorType]:
     """The type of every value, or a `GraphError` that names the first node that does not fit."""
+    for name, value in inputs.items():
+        if not plain(name, (str,), "the name of an input"):
+            raise GraphError("the name of an input is empty")
+        if not isinstance(value, TensorType):
+            raise GraphError(f"input {name!r} takes a TensorType, found {value!r}")
     types = dict(inputs)
     for node in nodes:
         if not node.name or node.name in types:
@@ -202,7 +226,23 @@ def infer_types(inputs: Mapping[str, TensorType], nodes: Iterable[Node]) -> dict
                     "before it"
                 )
         try:
+            _check_arity(node)
             types[node.name] = node.operator.infer(*(types[name] for name in node.inputs))
-        except (GraphError, TypeError) as error:
+        except GraphError as error:
             raise GraphError(f"node {node.name!r} ({node.operator.name}): {error}") from error
     return types
+
+
+def _check_arity(node: Node) -> None:
+    least, most = node.operator.arity()
+    found = len(node.inputs)
+    if found < least or (most is not None and found > most):
+        expected = f"{least}" if least == most else f"{least} to {most or 'any number of'}"
+        raise GraphError(f"takes {expected} input(s), found {found}")
+
+
+def _names(values: Iterable[str] | str, what: str) -> tuple[str, ...]:
+    """Texts as a tuple; one text stands for itself."""
+    if isinstance(values, str):
+        return (values,)
+    return tuple(plain(value, (str,), what) for value in values)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitconv.errors import GraphError
+from bitconv.parameters import finite_float32, plain_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class ScaleGrid:
     Attributes
     ----------
     values : float32 array of shape (ceil(O / filters_per_scale), ceil(I / channels_per_scale))
-        Finite; read-only.
+        Finite; copied and read-only.
     filters_per_scale, channels_per_scale : int
         Adjacent filters, and adjacent input channels of a filter, that share one scale. ``(1, I)``
         is XNOR-Net's scale a filter, ``(s, I)`` shares it among s filters, ``(O, I)`` is one scale
@@ -32,18 +33,12 @@ class ScaleGrid:
     channels_per_scale: int
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, dtype=np.float32)
+        values = finite_float32(self.values, "scale")
         if values.ndim != 2 or 0 in values.shape:
             raise GraphError(f"scales need a non-empty 2-D grid, found shape {values.shape}")
-        if not np.isfinite(values).all():
-            raise GraphError("scales must be finite")
-        if min(self.filters_per_scale, self.channels_per_scale) < 1:
-            raise GraphError(
-                "a scale is shared among at least one filter and one channel, found "
-                f"({self.filters_per_scale}, {self.channels_per_scale})"
-            )
-        values.flags.writeable = False
         object.__setattr__(self, "values", values)
+        for name in ("filters_per_scale", "channels_per_scale"):
+            object.__setattr__(self, name, _at_least_one(getattr(self, name), name))
 
     @classmethod
     def from_weight(
@@ -59,22 +54,30 @@ class ScaleGrid:
             All I channels when not given.
         """
         magnitude = np.abs(np.asarray(weight, dtype=np.float64))
+        if magnitude.ndim < 2 or not magnitude.size:
+            raise GraphError(f"weight takes the shape (O, ..., I), found {magnitude.shape}")
         filters, channels = magnitude.shape[0], magnitude.shape[-1]
-        across = channels_per_scale or channels
+        down = _at_least_one(filters_per_scale, "filters_per_scale")
+        across = channels if channels_per_scale is None else channels_per_scale
+        across = _at_least_one(across, "channels_per_scale")
         totals = magnitude.reshape(filters, -1, channels).sum(axis=1)
-        for axis, step in ((0, filters_per_scale), (1, across)):
+        counts = np.full((filters, channels), magnitude.size // totals.size)
+        for axis, step in ((0, down), (1, across)):
             starts = np.arange(0, totals.shape[axis], step)
             totals = np.add.reduceat(totals, starts, axis=axis)
-        taps = magnitude[0, ..., 0].size
-        rows = np.diff(np.append(np.arange(0, filters, filters_per_scale), filters))
-        columns = np.diff(np.append(np.arange(0, channels, across), channels))
-        mean = totals / (np.outer(rows, columns) * taps)
-        return cls(mean.astype(np.float32), filters_per_scale, across)
+            counts = np.add.reduceat(counts, starts, axis=axis)
+        return cls(totals / counts, down, across)
 
     @classmethod
     def per_filter(cls, values: ArrayLike, channels: int) -> ScaleGrid:
-        """One scale a filter, for filters of `channels` input channels."""
-        return cls(np.asarray(values, np.float32).reshape(-1, 1), 1, channels)
+        """One scale a filter, for filters of `channels` input channels.
+
+        Parameters
+        ----------
+        values : array of O numbers
+        channels : int
+        """
+        return cls(finite_float32(values, "scale").reshape(-1, 1), 1, channels)
 
     def check(self, filters: int, channels: int) -> None:
         """Raise `GraphError` unless the grid has the shape that O and I ask for."""
@@ -93,4 +96,12 @@ class ScaleGrid:
 
     def by_filter(self, filters: int) -> NDArray[np.float32]:
         """Scales of every filter, shape (O, ceil(I / channels_per_scale))."""
-        return np.repeat(self.values, self.filters_per_scale, axis=0)[:filters]
+        repeats = min(self.filters_per_scale, filters)  # a group may claim more than there are
+        return np.repeat(self.values, repeats, axis=0)[:filters]
+
+
+def _at_least_one(value: int, what: str) -> int:
+    number = plain_integer(value, what)
+    if number < 1:
+        raise GraphError(f"{what} must be at least 1, found {number}")
+    return number

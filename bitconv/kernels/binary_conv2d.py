@@ -64,10 +64,11 @@ def dots_of_block(bases, base, classes, p, row, column, count, counts):
             classes[p.row_classes + row[pixel]] * p.column_class_count
             + classes[p.column_classes + column[pixel]]
         )
-        at = pixel * BIT_FILTERS
         start = base + border * p.tiles * BIT_FILTERS
+        full = bases[start : start + BIT_FILTERS]
+        x = counts[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
         for f in range(BIT_FILTERS):
-            counts[at + f] = bases[start + f] - np.int32(2) * counts[at + f]
+            x[f] = full[f] - np.int32(2) * x[f]
 
 
 @kernel
@@ -153,11 +154,13 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
 @kernel
 def _add_scaled(dots, scales, scale, count, first, block):
     """``block ← block + dots · scale``, starting from ``dots · scale``; a scale a filter."""
+    factor = scales[scale : scale + BIT_FILTERS]
     for pixel in range(count):
-        at = pixel * BIT_FILTERS
+        dot = dots[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
+        x = block[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
         if first:
             for f in range(BIT_FILTERS):
-                block[at + f] = np.float32(dots[at + f]) * scales[scale + f]
+                x[f] = np.float32(dot[f]) * factor[f]
         else:
             for f in range(BIT_FILTERS):
-                block[at + f] += np.float32(dots[at + f]) * scales[scale + f]
+                x[f] += np.float32(dot[f]) * factor[f]

@@ -33,12 +33,14 @@ def pointwise(arena, constants, parameters, program, run_program, images, share,
                     + column[pixel] * p.source_pixel
                     + channel
                 )
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 if p.source_is_uint8:
+                    octets = arena[place : place + width]
                     for c in range(width):
-                        block[at + c] = np.float32(arena[place + c])
+                        x[c] = np.float32(octets[c])
                 else:
+                    read = floats[place : place + width]
                     for c in range(width):
-                        block[at + c] = floats[place + c]
+                        x[c] = read[c]
             rows_of_block = (block, width, channel, width, 0, image, row, column, count)
             call_address(run_program, (arena, constants, program, *rows_of_block))

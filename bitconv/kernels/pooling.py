@@ -18,33 +18,32 @@ def inside(start, length, limit):
 
 
 @kernel
-def _max_of_window(floats, place, p, top, bottom, left, right, width, block, at):
+def _max_of_window(floats, place, p, top, bottom, left, right, x):
     """The largest value of each channel; NaN where a tap is NaN, as in NumPy."""
-    for c in range(width):
-        block[at + c] = -np.inf
-    for y in range(top, bottom):
-        for x in range(left, right):
-            tap = place + y * p.source_row + x * p.source_pixel
-            for c in range(width):
-                value, best = floats[tap + c], block[at + c]
-                block[at + c] = best if best >= value or best != best else value
+    x[:] = -np.inf
+    for i in range(top, bottom):
+        for j in range(left, right):
+            tap = place + i * p.source_row + j * p.source_pixel
+            read = floats[tap : tap + len(x)]
+            for c in range(len(x)):
+                x[c] = x[c] if x[c] >= read[c] or x[c] != x[c] else read[c]
 
 
 @kernel
-def _mean_of_window(floats, place, p, top, bottom, left, right, width, block, at):
+def _mean_of_window(floats, place, p, top, bottom, left, right, x):
     """The sum of each channel from zero, tap by tap, divided by the number of taps."""
-    for c in range(width):
-        block[at + c] = np.float32(0)
-    for y in range(top, bottom):
-        for x in range(left, right):
-            tap = place + y * p.source_row + x * p.source_pixel
-            for c in range(width):
-                block[at + c] += floats[tap + c]
+    x[:] = 0
+    for i in range(top, bottom):
+        for j in range(left, right):
+            tap = place + i * p.source_row + j * p.source_pixel
+            read = floats[tap : tap + len(x)]
+            for c in range(len(x)):
+                x[c] += read[c]
     taps = (bottom - top) * (right - left)
     if p.count_padding:
         taps = p.kernel_rows * p.kernel_columns
-    for c in range(width):
-        block[at + c] /= np.float32(taps)
+    for c in range(len(x)):
+        x[c] /= np.float32(taps)
 
 
 @kernel
@@ -72,11 +71,11 @@ def _pool2d(arena, constants, parameters, program, run_program, images, share, s
                     + x * p.source_pixel
                     + channel
                 )
-                at = pixel * width
+                values = block[pixel * width : (pixel + 1) * width]
                 if largest:
-                    _max_of_window(floats, place, p, top, bottom, left, right, width, block, at)
+                    _max_of_window(floats, place, p, top, bottom, left, right, values)
                 else:
-                    _mean_of_window(floats, place, p, top, bottom, left, right, width, block, at)
+                    _mean_of_window(floats, place, p, top, bottom, left, right, values)
             rows_of_block = (block, width, channel, width, 0, image, row, column, count)
             call_address(run_program, (arena, constants, program, *rows_of_block))
 

@@ -121,60 +121,64 @@ def run_program(
     floats = arena.view(np.float32)
     words = arena.view(np.uint64)
     vectors = constants.view(np.float32)
+    values = block[: count * width]
+    # Rows are taken as slices: their indices start at zero, so Numba leaves out the test for
+    # negative ones, and LLVM turns the loops into vectors.
     for index in range(len(program)):
         i = program[index]
         opcode = i.opcode
-        vector = i.vector + channel
+        vector = vectors[i.vector + channel : i.vector + channel + width]
         if opcode == MULTIPLY_VECTOR:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 for c in range(width):
-                    block[at + c] *= vectors[vector + c]
+                    x[c] *= vector[c]
         elif opcode == ADD_VECTOR:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 for c in range(width):
-                    block[at + c] += vectors[vector + c]
+                    x[c] += vector[c]
         elif opcode == DIVIDE_VECTOR:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 for c in range(width):
-                    block[at + c] /= vectors[vector + c]
+                    x[c] /= vector[c]
         elif opcode == ADD_MAP:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
+                term = floats[place : place + channels]
                 for c in range(channels):
-                    block[at + c] += floats[place + c]
+                    x[c] += term[c]
         elif opcode == MULTIPLY_PIXEL:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 factor = floats[_place(i, image[pixel], row[pixel], column[pixel]) + group]
                 for c in range(width):
-                    block[at + c] *= factor
+                    x[c] *= factor
         elif opcode == RELU:
-            for position in range(count * width):
-                x = block[position]
-                block[position] = x if x > 0 else np.float32(0)
+            for position in range(len(values)):
+                value = values[position]
+                values[position] = value if value > 0 else np.float32(0)
         elif opcode == PRELU:
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 for c in range(width):
-                    x = block[at + c]
-                    block[at + c] = x if x > 0 else x * vectors[vector + c]
+                    x[c] = x[c] if x[c] > 0 else x[c] * vector[c]
         elif opcode == CLIP:
             low, high = i.low, i.high
-            for position in range(count * width):
-                x = block[position]
-                block[position] = low if x < low else (high if x > high else x)
+            for position in range(len(values)):
+                value = values[position]
+                values[position] = low if value < low else (high if value > high else value)
         elif opcode == STORE:
             if channel == 0:
                 clear_rings(floats, i, image, row, column, count)
             for pixel in range(count):
-                at = pixel * width
+                x = block[pixel * width : (pixel + 1) * width]
                 place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
+                stored = floats[place : place + channels]
                 for c in range(channels):
-                    floats[place + c] = block[at + c]
+                    stored[c] = x[c]
         else:
             if channel == 0:
                 clear_rings(words, i, image, row, column, count)
@@ -182,11 +186,11 @@ def run_program(
             packed = (channels + 7) // 8 * 8
             for pixel in range(count):
                 octet = 8 * _place(i, image[pixel], row[pixel], column[pixel])
-                at = pixel * width
+                first, at = octet + channel // 8, pixel * width
                 if opcode == SIGN_BELOW:
-                    pack_below(block, at, vectors, vector, packed, arena, octet + channel // 8)
+                    pack_below(block, at, vector, 0, packed, arena, first)
                 else:
-                    pack_not_above(block, at, vectors, vector, packed, arena, octet + channel // 8)
+                    pack_not_above(block, at, vector, 0, packed, arena, first)
                 if last:
                     clear_tail(arena, octet, i.channels, i.words)
 

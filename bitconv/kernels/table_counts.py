@@ -54,13 +54,11 @@ def arrange_weights(words: NDArray[np.uint64], tile: Tile) -> NDArray[np.uint64]
         the filters, its high ones to the second; byte 2i to filter i of the half, byte 2i + 1 to
         filter i + lanes/2, so that the even and the odd bytes are adjacent filters.
     """
-    shifts = np.arange(0, 64, 4, dtype=np.uint64)
-    nibbles = (words.reshape(-1, 2, 2, tile.lanes // 2, 1) >> shifts & np.uint64(15)).astype(
-        np.uint8
-    )
+    octets = np.ascontiguousarray(words).view(np.uint8)
+    nibbles = np.stack([octets & 15, octets >> 4], axis=-1).reshape(-1, 2, 2, tile.lanes // 2, 16)
     rows = nibbles.transpose(0, 4, 1, 3, 2).reshape(-1, NIBBLES, 2, tile.lanes)
-    packed = rows[:, :, 0] | rows[:, :, 1] << 4
-    return np.ascontiguousarray(packed).reshape(-1).view(np.uint64).reshape(words.shape)
+    packed: NDArray[np.uint8] = rows[:, :, 0] | rows[:, :, 1] << 4
+    return packed.reshape(-1).view(np.uint64).reshape(words.shape)
 
 
 class TableCounts(ByteCounts):
@@ -76,7 +74,6 @@ class TableCounts(ByteCounts):
         super().__init__(tile)
         self.bytes = ir.VectorType(I8, tile.lanes)
         self.halves = ir.VectorType(I16, tile.lanes // 2)
-        self.row = ir.VectorType(I8, NIBBLES)
 
     def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
         super().begin(builder, sums)
@@ -185,7 +182,10 @@ class TableCounts(ByteCounts):
 
 
 def _keep_in_memory(builder: ir.IRBuilder, pointer: ir.Value) -> None:
-    """Keep LLVM from holding in registers what `pointer` points to."""
+    """Keep LLVM from holding in registers what `pointer` points to.
+
+    The registers belong to the inner loop; without this, it would move these sums about as well.
+    """
     nothing = ir.FunctionType(ir.VoidType(), [pointer.type])
     builder.asm(nothing, "", "r,~{memory}", [pointer], side_effect=True)
 

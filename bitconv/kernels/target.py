@@ -8,6 +8,7 @@ knows which registers a processor's name and features together really give.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -36,65 +37,84 @@ define void @probe(ptr %counts, ptr %left, ptr %right) {{
 """
 
 
-@cache
-def probe_assembly() -> str:
-    """Assembly of XOR, population count and add on eight 64-bit lanes."""
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=2
-    )
-    return str(machine.emit_assembly(llvm.parse_assembly(_PROBE.format(triple=triple))))
+@dataclass(frozen=True)
+class Target:
+    """What a processor's vector instructions can do.
+
+    Attributes
+    ----------
+    vector_bits : int
+        Width of the widest integer vectors that are computed with: 512, 256 or 128.
+    popcount : str
+        How the bits of such a vector are counted. ``"words"``: one instruction counts 64-bit lanes;
+        ``"bytes"``: one counts bytes; ``"table"``: no such instruction, but one looks bytes up in
+        a table of 16; ``"arithmetic"``: none of them, only shifts, masks and additions.
+    """
+
+    vector_bits: int
+    popcount: Popcount
+
+    @classmethod
+    def of(cls, triple: str, processor: str, features: str) -> Target:
+        """The target that LLVM knows by these names."""
+        machine = llvm.Target.from_triple(triple).create_target_machine(
+            cpu=processor, features=features, opt=2
+        )
+        module = llvm.parse_assembly(_PROBE.format(triple=triple))
+        assembly = machine.emit_assembly(module)
+        vector_bits = max(_widths("paddq", assembly), default=128)
+        if vector_bits in _widths("popcntq", assembly):
+            return cls(vector_bits, "words")
+        if vector_bits in _widths("pshufb", assembly):
+            return cls(vector_bits, "table")
+        counts_bytes = re.search(r"\bcnt(\.16b|\s+v)", assembly)
+        return cls(vector_bits, "bytes" if counts_bytes else "arithmetic")
+
+    @property
+    def vector_registers(self) -> int:
+        """Number of vector registers: 32 with AVX-512 and on ARM64, else 16."""
+        return 32 if self.vector_bits == 512 or self.popcount == "bytes" else 16
+
+    @property
+    def instruction_set(self) -> str:
+        """The vector instructions in use, as people name them."""
+        family = {512: "AVX-512", 256: "AVX2", 128: "128-bit vectors"}[self.vector_bits]
+        match self.popcount:
+            case "bytes":
+                return "NEON"
+            case "words":
+                return f"{family} VPOPCNTDQ"
+            case "table":
+                return family if self.vector_bits > 128 else "SSSE3"
+            case "arithmetic":
+                return f"{family} without a population count"
 
 
-def _widths(instruction: str) -> set[int]:
-    """Vector widths at which the probe uses an x86 instruction, whatever its encoding."""
-    lines = re.findall(rf"\bv?{instruction}\b.*", probe_assembly())
+def _widths(instruction: str, assembly: str) -> set[int]:
+    """Vector widths at which an x86 instruction is used, whatever its encoding."""
+    lines = re.findall(rf"\bv?{instruction}\b.*", assembly)
     return {bits for name, bits in _X86_REGISTERS.items() for line in lines if name in line}
 
 
 @cache
+def numba_target() -> Target:
+    """What Numba compiles for in this process."""
+    return Target.of(*cpu_target.target_context.codegen().magic_tuple())
+
+
 def vector_bits() -> int:
-    """Width of the widest integer vectors that Numba's target computes with: 512, 256 or 128."""
-    return max(_widths("paddq"), default=128)
+    """Width of the widest vectors that kernels use."""
+    return numba_target().vector_bits
 
 
-@cache
 def popcount() -> Popcount:
-    """How the target counts the bits of a vector of `vector_bits()`.
-
-    Returns
-    -------
-    str
-        ``"words"``: one instruction counts 64-bit lanes; ``"bytes"``: one counts bytes;
-        ``"table"``: no such instruction, but one looks bytes up in a table of 16;
-        ``"arithmetic"``: none of them, only shifts, masks and additions.
-    """
-    if vector_bits() in _widths("popcntq"):
-        return "words"
-    if vector_bits() in _widths("pshufb"):
-        return "table"
-    return "bytes" if re.search(r"\bcnt(\.16b|\s+v)", probe_assembly()) else "arithmetic"
+    """How kernels can count bits; see `Target`."""
+    return numba_target().popcount
 
 
-@cache
-def vector_registers() -> int:
-    """Number of vector registers: 32 with AVX-512 and on ARM64, else 16."""
-    return 32 if vector_bits() == 512 or popcount() == "bytes" else 16
-
-
-@cache
 def instruction_set() -> str:
-    """The vector instructions in use, as people name them."""
-    family = {512: "AVX-512", 256: "AVX2", 128: "128-bit vectors"}[vector_bits()]
-    match popcount():
-        case "bytes":
-            return "NEON"
-        case "words":
-            return f"{family} VPOPCNTDQ"
-        case "table":
-            return family if vector_bits() > 128 else "SSSE3"
-        case "arithmetic":
-            return f"{family} without a population count"
+    """The vector instructions that kernels use, as people name them."""
+    return numba_target().instruction_set
 
 
 BIT_LANES = vector_bits() // 64

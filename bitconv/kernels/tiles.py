@@ -27,13 +27,7 @@ from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
 from bitconv.kernels.microkernel import I8, I64, Arithmetic, Operands, Tile, generate, load_vector
 from bitconv.kernels.table_counts import TableCounts
-from bitconv.kernels.target import (
-    BIT_LANES,
-    FLOAT_LANES,
-    Popcount,
-    popcount,
-    vector_registers,
-)
+from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
 
 Scheme = Callable[[Tile], Arithmetic]
 
@@ -62,7 +56,7 @@ BIT_TILE, BIT_SCHEME = bit_scheme(popcount(), BIT_LANES)
 BIT_PIXELS = BIT_TILE.pixels
 BIT_FILTERS = BIT_TILE.filters
 
-FLOAT_TILE = Tile(pixels=6, vectors=vector_registers() // 8, lanes=FLOAT_LANES)
+FLOAT_TILE = Tile(pixels=6, vectors=numba_target().vector_registers // 8, lanes=FLOAT_LANES)
 FLOAT_PIXELS = FLOAT_TILE.pixels
 FLOAT_FILTERS = FLOAT_TILE.filters
 

@@ -46,4 +46,30 @@ OPERATORS: dict[str, type[Operator]] = {
     )
 }
 
-__all__ = ["OPERATORS", "Operator", *sorted(cls.__name__ for cls in OPERATORS.values())]
+__all__ = [
+    "OPERATORS",
+    "ActivationScaleMap",
+    "Add",
+    "AvgPool2d",
+    "BatchNorm",
+    "BinaryConv2d",
+    "BinaryDense",
+    "Clip",
+    "Concat",
+    "Conv2d",
+    "Dense",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "MaxPool2d",
+    "Multiply",
+    "Normalize",
+    "Operator",
+    "PRelu",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Sign",
+    "Slice",
+    "Softmax",
+    "Transpose",
+]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +22,14 @@ from bitconv.operators.operator import (
     as_float,
     expect_kind,
     expect_map,
+    ieee,
+    running_sum,
 )
-from bitconv.operators.window import Window, pair, sides
+from bitconv.operators.window import PAIR, SIDES, Window, pair, sides
 from bitconv.scales import ScaleGrid
+
+if TYPE_CHECKING:
+    from bitconv.operators.dense import BinaryDense
 
 MAX_TERMS = 2**24  # of one dot product of signs, so that it is exact in float32
 
@@ -41,26 +49,24 @@ class _Convolution(Operator):
     """
 
     _: KW_ONLY
-    stride: tuple[int, int] | int = (1, 1)
-    dilation: tuple[int, int] | int = (1, 1)
-    padding: tuple[int, int, int, int] | tuple[int, int] | int = (0, 0, 0, 0)
+    stride: tuple[int, int] | int = field(default=(1, 1), metadata=PAIR)
+    dilation: tuple[int, int] | int = field(default=(1, 1), metadata=PAIR)
+    padding: tuple[int, int, int, int] | tuple[int, int] | int = field(
+        default=(0, 0, 0, 0), metadata=SIDES
+    )
     groups: int = 1
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stride", pair(self.stride))
-        object.__setattr__(self, "dilation", pair(self.dilation))
-        object.__setattr__(self, "padding", sides(self.padding))
-        super().__post_init__()
-
     @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
+    @abstractmethod
+    def weight_shape(self) -> tuple[int, ...]:
         """(O, kernel height, kernel width, I): filters, taps, channels of one group."""
-        return self.weight.shape  # type: ignore[attr-defined, no-any-return]  # subclasses have it
 
     @property
     def window(self) -> Window:
+        """Where the kernel lies on a map."""
         _, height, width, _ = self.weight_shape
-        return Window((height, width), self.stride, self.dilation, self.padding)  # type: ignore[arg-type]  # normalized above
+        stride, dilation = pair(self.stride, "stride"), pair(self.dilation, "dilation")
+        return Window((height, width), stride, dilation, sides(self.padding, "padding"))
 
     def check(self) -> None:
         if len(self.weight_shape) != 4 or min(self.weight_shape) < 1:
@@ -72,43 +78,66 @@ class _Convolution(Operator):
             raise GraphError(
                 f"{self.weight_shape[0]} filters do not divide into {self.groups} groups"
             )
-        _ = self.window
+        _ = self.window  # checks itself
 
     def output_shape(self, value: TensorType) -> tuple[int, int, int]:
-        height, width, channels = expect_map(value)
+        """Shape of the result, or a `GraphError`."""
+        *_, channels = expect_map(value)
         filters, _, _, group_channels = self.weight_shape
         if channels != group_channels * self.groups:
             raise GraphError(
                 f"weight of shape {self.weight_shape} in {self.groups} group(s) takes "
                 f"{group_channels * self.groups} channels, found {value}"
             )
-        rows, columns = self.window.output_size(height, width)
-        return rows, columns, filters
+        return self.window.output_shape(value, filters)
 
-    def grouped_windows(self, maps: NDArray[Any], pad_value: float) -> NDArray[np.float64]:
-        """Windows as (groups, N, rows, columns, kernel height, kernel width, I), float64."""
-        windows = self.window.slide(maps.astype(np.float64), pad_value)
-        n, rows, columns, _, height, width = windows.shape
-        split = windows.reshape(n, rows, columns, self.groups, -1, height, width)
-        return np.moveaxis(split, (3, 4), (0, 6))
+    def sums(
+        self, maps: NDArray[Any], weight: NDArray[Any], pad_value: float, run: slice = slice(None)
+    ) -> NDArray[np.float64]:
+        """Sums of products in float64, shape (N, rows, columns, O).
+
+        Only the channels `run` of each group take part. Each image is multiplied by itself, so that
+        its result does not depend on the rest of the batch.
+        """
+        filters, height, width, channels = self.weight_shape
+        kernel = weight[..., run].astype(np.float64)
+        by_tap = kernel.reshape(self.groups, -1, height * width, kernel.shape[-1])
+        by_tap = by_tap.transpose(2, 0, 3, 1)  # (taps, groups, I, O / groups)
+        n, rows, columns = len(maps), *self.window.output_size(*maps.shape[1:3])
+        total = np.zeros((n, self.groups, rows * columns, filters // self.groups))
+        for values, factors in zip(
+            self.window.taps(maps.astype(np.float64), pad_value), by_tap, strict=True
+        ):
+            grouped = values.reshape(n, rows * columns, self.groups, channels)[..., run]
+            total += grouped.swapaxes(1, 2) @ factors
+        return total.swapaxes(1, 2).reshape(n, rows, columns, filters)
 
 
-def _check_bias(bias: NDArray[np.float32] | None, filters: int) -> None:
+def check_bias(bias: NDArray[np.float32] | None, filters: int) -> None:
+    """Raise `GraphError` unless there is one number a filter, or no bias."""
     if bias is not None and bias.shape != (filters,):
         raise GraphError(f"bias has shape {bias.shape}, expected ({filters},)")
 
 
-def _dot(windows: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Contract (G, N, rows, columns, kh, kw, I) and (G, O/G, kh, kw, I) to (N, rows, columns, O)"""
-    groups, n, rows, columns = windows.shape[:4]
-    left = windows.reshape(groups, n * rows * columns, -1)
-    right = weight.reshape(groups, weight.shape[1], -1).transpose(0, 2, 1)
-    return (left @ right).transpose(1, 0, 2).reshape(n, rows, columns, -1)
+def check_binary(layer: BinaryConv2d | BinaryDense) -> None:
+    """Raise `GraphError` where what binary layers share does not fit their weight."""
+    filters, *lengths = layer.weight.shape
+    if layer.weight.planes != 1:
+        raise GraphError(f"weights in {layer.weight.planes} bit planes cannot be run yet")
+    if prod(lengths) > MAX_TERMS:
+        raise GraphError(f"a filter has {prod(lengths)} weights, at most {MAX_TERMS}")
+    if not isfinite(layer.activation_scale):
+        raise GraphError(f"activation_scale must be finite, found {layer.activation_scale}")
+    if layer.scale is not None:
+        layer.scale.check(filters, lengths[-1])
+    check_bias(layer.bias, filters)
 
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(_Convolution):
     """Convolution of a float map with float weights; padded taps count as zero.
+
+    Sum and bias are added up in float64 and rounded once to float32.
 
     Attributes
     ----------
@@ -120,17 +149,21 @@ class Conv2d(_Convolution):
     weight: NDArray[np.float32] = field(metadata=FLOAT32)
     bias: NDArray[np.float32] | None = field(default=None, metadata=FLOAT32)
 
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return self.weight.shape
+
     def check(self) -> None:
         super().check()
-        _check_bias(self.bias, self.weight_shape[0])
+        check_bias(self.bias, self.weight_shape[0])
 
     def infer(self, value: TensorType) -> TensorType:
         expect_kind(value, "float32", "uint8", "int32")
         return TensorType(self.output_shape(value), "float32")
 
+    @ieee
     def reference(self, maps: NDArray[Any]) -> NDArray[np.float32]:
-        weight = self.weight.astype(np.float64).reshape(self.groups, -1, *self.weight_shape[1:])
-        sums = _dot(self.grouped_windows(maps, 0.0), weight)
+        sums = self.sums(maps, self.weight, 0.0)
         if self.bias is not None:
             sums = sums + self.bias
         return sums.astype(np.float32)
@@ -166,22 +199,15 @@ class BinaryConv2d(_Convolution):
     pad_value: int = 0
     activation_scale: float = 1.0
 
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return self.weight.shape
+
     def check(self) -> None:
         super().check()
-        filters, height, width, channels = self.weight_shape
-        if self.weight.planes != 1:
-            raise GraphError(f"weights in {self.weight.planes} bit planes cannot be run yet")
-        if height * width * channels > MAX_TERMS:
-            raise GraphError(
-                f"a filter has {height * width * channels} weights, at most {MAX_TERMS}"
-            )
+        check_binary(self)
         if self.pad_value not in (0, 1, -1):
             raise GraphError(f"pad_value takes 0, 1 or -1, found {self.pad_value}")
-        if not np.isfinite(self.activation_scale):
-            raise GraphError(f"activation_scale must be finite, found {self.activation_scale}")
-        if self.scale is not None:
-            self.scale.check(filters, channels)
-        _check_bias(self.bias, filters)
 
     def infer(self, value: TensorType, activation_scales: TensorType | None = None) -> TensorType:
         expect_kind(value, "bits")
@@ -204,24 +230,37 @@ class BinaryConv2d(_Convolution):
     def reference(
         self, maps: NDArray[Any], activation_scales: NDArray[np.float32] | None = None
     ) -> NDArray[Any]:
-        filters, *_, channels = self.weight_shape
-        windows = self.grouped_windows(maps, self.pad_value)
-        signs = self.weight.signs().astype(np.float64)
-        weight = signs.reshape(self.groups, -1, *self.weight_shape[1:])
-        if self.scale is None:
-            result = _dot(windows, weight).astype(np.int32)
-            if activation_scales is None and not self.scaled:
-                return result
-            result = as_float(result)
-        else:
+        channels, signs = self.weight_shape[-1], self.weight.signs()
+        runs = [(0, channels)] if self.scale is None else self.scale.segments(channels)
+        dots = [
+            self.sums(maps, signs, self.pad_value, slice(*run)).astype(np.int32) for run in runs
+        ]
+        if activation_scales is None and not self.scaled:
+            return dots[0]
+        return self.rescale(dots, activation_scales)
+
+    @ieee
+    def rescale(
+        self,
+        dots: Sequence[NDArray[np.int32]],
+        activation_scales: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """What follows the integer sums.
+
+        Parameters
+        ----------
+        dots : sequence of int32 arrays of shape (..., O)
+            The sums over each run of input channels that shares a scale.
+        activation_scales : float32 array of shape (..., groups), optional
+            K.
+        """
+        filters = self.weight_shape[0]
+        result, *parts = map(as_float, dots)
+        if self.scale is not None:
             alpha = self.scale.by_filter(filters)
-            parts = [
-                as_float(_dot(windows[..., first:end], weight[..., first:end])) * alpha[:, index]
-                for index, (first, end) in enumerate(self.scale.segments(channels))
-            ]
-            result = parts[0]
-            for part in parts[1:]:
-                result = result + part
+            result = result * alpha[:, 0]
+            for index, part in enumerate(parts, start=1):
+                result = result + part * alpha[:, index]
         if self.activation_scale != 1.0:
             result = result * np.float32(self.activation_scale)
         if activation_scales is not None:
@@ -234,44 +273,47 @@ class ActivationScaleMap(Operator):
     """XNOR-Net's K: the mean of |x| over the channels of a group and over the kernel's window.
 
     ``K = A ∗ k`` with A the mean of |x| over channels and k a box of 1/(kh·kw); padding counts as
-    zero (arXiv 1603.05279, section 3.2).
+    zero (arXiv 1603.05279, section 3.2). Sums are added up in float32, channels and then taps in
+    row-major order.
+
+    Attributes
+    ----------
+    kernel, stride, dilation, padding, groups
+        Those of the convolution that K is for.
     """
 
     name = "activation_scale_map"
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    kernel: tuple[int, int] | int = field(metadata=PAIR)
+    stride: tuple[int, int] | int = field(default=(1, 1), metadata=PAIR)
+    dilation: tuple[int, int] | int = field(default=(1, 1), metadata=PAIR)
+    padding: tuple[int, int, int, int] | tuple[int, int] | int = field(
+        default=(0, 0, 0, 0), metadata=SIDES
+    )
     groups: int = 1
 
     @property
     def window(self) -> Window:
-        return Window(self.kernel, self.stride, self.dilation, self.padding)
+        """Where the kernel lies on a map."""
+        kernel, stride = pair(self.kernel, "kernel"), pair(self.stride, "stride")
+        dilation, padding = pair(self.dilation, "dilation"), sides(self.padding, "padding")
+        return Window(kernel, stride, dilation, padding)
 
     def check(self) -> None:
         if self.groups < 1:
             raise GraphError(f"groups must be at least 1, found {self.groups}")
-        _ = self.window
+        _ = self.window  # checks itself
 
     def infer(self, value: TensorType) -> TensorType:
         expect_kind(value, "float32", "int32")
-        height, width, channels = expect_map(value)
+        *_, channels = expect_map(value)
         if channels % self.groups:
             raise GraphError(f"{value} does not divide into {self.groups} groups")
-        return TensorType((*self.window.output_size(height, width), self.groups), "float32")
+        return TensorType(self.window.output_shape(value, self.groups), "float32")
 
+    @ieee
     def reference(self, maps: NDArray[Any]) -> NDArray[np.float32]:
-        grouped = np.abs(as_float(maps)).reshape(*maps.shape[:3], self.groups, -1)
-        mean = _sum_in_order(grouped, -1) / np.float32(grouped.shape[-1])
-        windows = self.window.slide(mean, 0.0)
-        taps = windows.reshape(*windows.shape[:4], -1)
-        return _sum_in_order(taps, -1) / np.float32(taps.shape[-1])
-
-
-def _sum_in_order(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """The float32 sum along `axis`, one addition after another."""
-    first, *rest = np.moveaxis(values, axis, 0)
-    total = first.copy()
-    for item in rest:
-        total += item
-    return total
+        channels = maps.shape[-1] // self.groups
+        grouped = np.abs(as_float(maps)).reshape(*maps.shape[:3], self.groups, channels)
+        mean = running_sum(np.moveaxis(grouped, -1, 0)) / np.float32(channels)
+        height, width = self.window.kernel
+        return running_sum(self.window.taps(mean, 0.0)) / np.float32(height * width)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitconv.bits import BitArray
 from bitconv.errors import GraphError
 from bitconv.graph import TensorType
-from bitconv.operators.convolution import BinaryConv2d, Conv2d
+from bitconv.operators.convolution import BinaryConv2d, Conv2d, check_bias, check_binary
 from bitconv.operators.operator import BITS, FLOAT32, SCALE, Operator
 from bitconv.scales import ScaleGrid
 
@@ -20,6 +20,11 @@ def _as_pixel(value: TensorType) -> TensorType:
     if len(value.shape) != 1:
         raise GraphError(f"takes a vector, found {value}; flatten it first")
     return TensorType((1, 1, *value.shape), value.kind, value.planes)
+
+
+def _check_matrix(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or min(shape) < 1:
+        raise GraphError(f"weight takes the shape (outputs, inputs), found {shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +42,8 @@ class Dense(Operator):
     bias: NDArray[np.float32] | None = field(default=None, metadata=FLOAT32)
 
     def check(self) -> None:
-        if self.weight.ndim != 2:
-            raise GraphError(f"weight takes the shape (outputs, inputs), found {self.weight.shape}")
-        _ = self.convolution
+        _check_matrix(self.weight.shape)
+        check_bias(self.bias, len(self.weight))
 
     @property
     def convolution(self) -> Conv2d:
@@ -73,9 +77,8 @@ class BinaryDense(Operator):
     activation_scale: float = 1.0
 
     def check(self) -> None:
-        if len(self.weight.shape) != 2:
-            raise GraphError(f"weight takes the shape (outputs, inputs), found {self.weight.shape}")
-        _ = self.convolution
+        _check_matrix(self.weight.shape)
+        check_binary(self)
 
     @property
     def convolution(self) -> BinaryConv2d:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bitconv.operators.operator import (
     as_float,
     expect_channels,
     expect_kind,
+    ieee,
 )
 
 REAL = ("float32", "int32", "uint8")
@@ -58,6 +60,7 @@ class Normalize(Operator):
         _one_per_channel(self.std, value, "std")
         return TensorType(value.shape, "float32")
 
+    @ieee
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         return (as_float(values) - self.mean) / self.std
 
@@ -66,7 +69,7 @@ class Normalize(Operator):
 class BatchNorm(Operator):
     """``x·a + b`` with ``a = γ / √(variance + ε)`` and ``b = β − mean·a``, a channel.
 
-    a and b are computed in float64 and rounded once to float32.
+    a and b are computed in float64 and rounded once to float32; then so are x·a and x·a + b.
 
     Attributes
     ----------
@@ -84,10 +87,11 @@ class BatchNorm(Operator):
             raise GraphError(
                 f"statistics take the shape (4, channels), found {self.statistics.shape}"
             )
-        if not np.isfinite(self.epsilon) or (self.statistics[3] + self.epsilon <= 0).any():
-            raise GraphError("variance + epsilon must be positive")
+        variance = self.statistics[3].astype(np.float64)
+        if not isfinite(self.epsilon) or (variance + self.epsilon <= 0).any():
+            raise GraphError(f"variance + epsilon must be positive, epsilon is {self.epsilon}")
         if not all(np.isfinite(array).all() for array in self.factors()):
-            raise GraphError("gamma / sqrt(variance + epsilon) exceeds float32")
+            raise GraphError("gamma / sqrt(variance + epsilon), or its offset, exceeds float32")
 
     def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """a and b."""
@@ -101,6 +105,7 @@ class BatchNorm(Operator):
         expect_channels(self.statistics[0], value, "statistics, a row,")
         return TensorType(value.shape, "float32")
 
+    @ieee
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         factor, offset = self.factors()
         return as_float(values) * factor + offset
@@ -169,6 +174,7 @@ class PRelu(Operator):
         _one_per_channel(self.slope, value, "slope")
         return TensorType(value.shape, "float32")
 
+    @ieee
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         x = as_float(values)
         return np.where(x > 0, x, x * self.slope)
@@ -176,7 +182,13 @@ class PRelu(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Clip(Operator):
-    """x limited to [minimum, maximum]."""
+    """x limited to [minimum, maximum].
+
+    Attributes
+    ----------
+    minimum, maximum : float
+        May be infinite.
+    """
 
     name = "clip"
     minimum: float = 0.0
@@ -208,6 +220,7 @@ class Add(Operator):
             raise GraphError(f"takes two values of one shape, found {left} and {right}")
         return TensorType(left.shape, "float32")
 
+    @ieee
     def reference(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float32]:
         return as_float(left) + as_float(right)
 
@@ -232,13 +245,14 @@ class Multiply(Operator):
         _one_per_channel(self.factor, value, "factor")
         return TensorType(value.shape, "float32")
 
+    @ieee
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         return as_float(values) * self.factor
 
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Operator):
-    """``exp(x − max) / Σ exp(x − max)`` over the last axis."""
+    """``exp(x − max) / Σ exp(x − max)`` over the last axis, in float64, rounded once at the end."""
 
     name = "softmax"
 
@@ -246,7 +260,9 @@ class Softmax(Operator):
         expect_kind(value, "float32", "int32")
         return TensorType(value.shape, "float32")
 
+    @ieee
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         x = values.astype(np.float64)
         power = np.exp(x - x.max(axis=-1, keepdims=True))
-        return (power / power.sum(axis=-1, keepdims=True)).astype(np.float32)
+        share: NDArray[np.float64] = power / power.sum(axis=-1, keepdims=True)
+        return share.astype(np.float32)

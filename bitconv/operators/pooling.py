@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,15 @@ from numpy.typing import NDArray
 
 from bitconv.errors import GraphError
 from bitconv.graph import TensorType
-from bitconv.operators.operator import Operator, as_float, expect_kind, expect_map
-from bitconv.operators.window import Window, pair, sides
+from bitconv.operators.operator import (
+    Operator,
+    as_float,
+    expect_kind,
+    expect_map,
+    ieee,
+    running_sum,
+)
+from bitconv.operators.window import PAIR, SIDES, Window, pair, sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +36,23 @@ class _Pool(Operator):
         One number, (vertical, horizontal), or (top, left, bottom, right); less than the kernel.
     """
 
-    kernel: tuple[int, int] | int
-    stride: tuple[int, int] | int | None = None
-    padding: tuple[int, int, int, int] | tuple[int, int] | int = (0, 0, 0, 0)
+    kernel: tuple[int, int] | int = field(metadata=PAIR)
+    stride: tuple[int, int] | int | None = field(default=None, metadata=PAIR)
+    padding: tuple[int, int, int, int] | tuple[int, int] | int = field(
+        default=(0, 0, 0, 0), metadata=SIDES
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", pair(self.kernel))
-        stride = self.kernel if self.stride is None else self.stride
-        object.__setattr__(self, "stride", pair(stride))
-        object.__setattr__(self, "padding", sides(self.padding))
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.kernel)
         super().__post_init__()
 
     @property
     def window(self) -> Window:
-        return Window(self.kernel, self.stride, (1, 1), self.padding)  # type: ignore[arg-type]  # normalized above
+        """Where the kernel lies on a map."""
+        kernel, padding = pair(self.kernel, "kernel"), sides(self.padding, "padding")
+        stride = kernel if self.stride is None else pair(self.stride, "stride")
+        return Window(kernel, stride, padding=padding)
 
     def check(self) -> None:
         (height, width), padding = self.window.kernel, self.window.padding
@@ -49,14 +60,9 @@ class _Pool(Operator):
             raise GraphError(f"padding {padding} must be less than the kernel {self.kernel}")
 
     def output_shape(self, value: TensorType) -> tuple[int, int, int]:
-        height, width, channels = expect_map(value)
-        return (*self.window.output_size(height, width), channels)
-
-    def taps(self, maps: NDArray[Any], pad_value: float) -> list[NDArray[Any]]:
-        """For each tap of the window in row-major order, its values (N, rows, columns, C)."""
-        windows = self.window.slide(maps, pad_value)
-        height, width = windows.shape[-2:]
-        return [windows[..., y, x] for y in range(height) for x in range(width)]
+        """Shape of the result, or a `GraphError`."""
+        *_, channels = expect_map(value)
+        return self.window.output_shape(value, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +73,12 @@ class MaxPool2d(_Pool):
 
     def infer(self, value: TensorType) -> TensorType:
         expect_kind(value, "bits", "float32", "int32")
-        kind = "bits" if value.kind == "bits" else "float32"
-        return TensorType(self.output_shape(value), kind)
+        return TensorType(self.output_shape(value), "bits" if value.kind == "bits" else "float32")
 
     def reference(self, maps: NDArray[Any]) -> NDArray[Any]:
-        if maps.dtype == np.int8:
-            return np.max(self.taps(maps, -1), axis=0)
-        return np.max(self.taps(as_float(maps), -np.inf), axis=0)
+        is_bits = maps.dtype == np.int8
+        taps = self.window.taps(maps, -1) if is_bits else self.window.taps(as_float(maps), -np.inf)
+        return reduce(np.maximum, taps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +98,14 @@ class AvgPool2d(_Pool):
         expect_kind(value, "float32", "int32")
         return TensorType(self.output_shape(value), "float32")
 
+    @ieee
     def reference(self, maps: NDArray[Any]) -> NDArray[np.float32]:
-        total = _running_sum(self.taps(as_float(maps), 0.0))
-        height, width = self.window.kernel
+        total = running_sum(self.window.taps(as_float(maps), 0.0))
         if self.count_padding:
+            height, width = self.window.kernel
             return total / np.float32(height * width)
         ones = np.ones((1, *maps.shape[1:3], 1), np.float32)
-        return total / _running_sum(self.taps(ones, 0.0))
+        return total / running_sum(self.window.taps(ones, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +118,8 @@ class GlobalAvgPool2d(Operator):
         expect_kind(value, "float32", "int32")
         return TensorType(expect_map(value)[-1:], "float32")
 
+    @ieee
     def reference(self, maps: NDArray[Any]) -> NDArray[np.float32]:
-        pixels = as_float(maps).reshape(len(maps), -1, maps.shape[-1])
-        return _running_sum(list(np.moveaxis(pixels, 1, 0))) / np.float32(pixels.shape[1])
-
-
-def _running_sum(terms: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The float32 sum, one addition after another from zero."""
-    total = np.zeros_like(terms[0])
-    for term in terms:
-        total += term
-    return total
+        n, height, width, channels = maps.shape
+        pixels = as_float(maps).reshape(n, height * width, channels)
+        return running_sum(np.moveaxis(pixels, 1, 0)) / np.float32(height * width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Concat(Operator):
         if not values:
             raise GraphError("takes at least one input")
         first = values[0]
-        expect_kind(first, *ANY)
         for value in values:
+            expect_kind(value, *ANY)
             if value.kind != first.kind or value.shape[:-1] != first.shape[:-1]:
                 raise GraphError(
                     f"takes values that differ only in channels, found {first} and {value}"
@@ -59,14 +60,16 @@ class Pad(Operator):
     after: tuple[int, ...]
     value: float = 0.0
 
+    def check(self) -> None:
+        if min(*self.before, *self.after, 0, 0) < 0:
+            raise GraphError(f"padding must not be negative, found {self.before} and {self.after}")
+        if not isfinite(self.value):
+            raise GraphError(f"value must be finite, found {self.value}")
+
     def infer(self, value: TensorType) -> TensorType:
         expect_kind(value, *ANY)
         _expect_rank(self.before, value, "before")
         _expect_rank(self.after, value, "after")
-        if min(*self.before, *self.after) < 0:
-            raise GraphError(f"padding must not be negative, found {self.before} and {self.after}")
-        if not np.isfinite(self.value):
-            raise GraphError(f"value must be finite, found {self.value}")
         if value.kind == "bits" and self.value not in (-1, 1):
             raise GraphError(f"bits are padded with -1 or 1, found {self.value}")
         if value.kind == "uint8" and self.value not in range(256):
@@ -92,7 +95,7 @@ class Flatten(Operator):
         return TensorType((value.size,), value.kind)
 
     def reference(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(len(values), -1)
+        return values.reshape(len(values), prod(values.shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bitconv.errors import GraphError
+from bitconv.graph import TensorType
+from bitconv.operators.operator import expect_map
 
 MAX_EXTENT = 2**15
 
@@ -62,23 +64,48 @@ class Window:
             )
         return rows, columns
 
-    def slide(self, maps: NDArray[Any], pad_value: float) -> NDArray[Any]:
-        """All windows of NHWC maps, shape (N, rows, columns, C, kernel height, kernel width)."""
+    def output_shape(self, value: TensorType, channels: int) -> tuple[int, int, int]:
+        """Shape of a result of so many channels on a map; absurdly wide padding is refused."""
+        height, width, depth = expect_map(value)
+        rows, columns = self.output_size(height, width)
         top, left, bottom, right = self.padding
-        padded = np.pad(
-            maps, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=pad_value
-        )
-        windows = sliding_window_view(padded, self.extent, axis=(1, 2))
-        (down, across), (vertical, horizontal) = self.stride, self.dilation
-        return windows[:, ::down, ::across, :, ::vertical, ::horizontal]
+        try:
+            TensorType((height + top + bottom, width + left + right, depth), value.kind)
+        except GraphError as error:
+            raise GraphError(f"{value} with padding {self.padding}: {error}") from error
+        return rows, columns, channels
+
+    def taps(self, maps: NDArray[Any], pad_value: float) -> Iterator[NDArray[Any]]:
+        """For each tap in row-major order, what NHWC maps hold there: (N, rows, columns, C)."""
+        rows, columns = self.output_size(*maps.shape[1:3])
+        top, left, bottom, right = self.padding
+        widths = ((0, 0), (top, bottom), (left, right), (0, 0))
+        padded = np.pad(maps, widths, constant_values=pad_value)
+        for y in range(0, self.extent[0], self.dilation[0]):
+            below = padded[:, y :: self.stride[0]][:, :rows]
+            for x in range(0, self.extent[1], self.dilation[1]):
+                yield below[:, :, x :: self.stride[1]][:, :, :columns]
 
 
-def pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    """``n`` as ``(n, n)``; a tuple as it is."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+def pair(value: tuple[int, ...] | int, what: str) -> tuple[int, int]:
+    """``n`` as ``(n, n)``; ``(vertical, horizontal)`` as it is."""
+    if isinstance(value, int):
+        return value, value
+    if len(value) != 2:
+        raise GraphError(f"{what} takes one integer or two, found {value}")
+    return value[0], value[1]
 
 
-def sides(value: int | tuple[int, ...]) -> tuple[int, ...]:
+def sides(value: tuple[int, ...] | int, what: str) -> tuple[int, int, int, int]:
     """Padding ``n`` or ``(vertical, horizontal)`` as (top, left, bottom, right)."""
-    both = pair(value)
-    return both * 2 if len(both) == 2 else both
+    if isinstance(value, tuple) and len(value) == 4:
+        return value[0], value[1], value[2], value[3]
+    if isinstance(value, tuple) and len(value) != 2:
+        raise GraphError(f"{what} takes one integer, two or four, found {value}")
+    vertical, horizontal = pair(value, what)
+    return vertical, horizontal, vertical, horizontal
+
+
+# Metadata of operator fields that take these short forms.
+PAIR = {"complete": pair}
+SIDES = {"complete": sides}

@@ -1,0 +1,1 @@
+"""What takes time: the only modules that import Numba."""

@@ -1,0 +1,407 @@
+"""The vector instructions against NumPy, for this machine's target and for the shapes of others."""
+
+import ctypes
+import mmap
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from bitconv.kernels import table_counts, tiles
+from bitconv.kernels.arithmetic import FusedMultiplyAdd
+from bitconv.kernels.microkernel import Tile
+from bitconv.kernels.table_counts import TableCounts
+
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+
+@njit
+def xnor(activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at):
+    tiles.xnor_tile(
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+    )
+
+
+@njit
+def xnor_half(
+    activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+):
+    tiles.xnor_half_tile(
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+    )
+
+
+@njit
+def fma(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
+    tiles.fma_tile(
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+    )
+
+
+@njit
+def below(values, value, thresholds, threshold, count, bits, octet):
+    tiles.pack_below(values, value, thresholds, threshold, count, bits, octet)
+
+
+@njit
+def not_above(values, value, thresholds, threshold, count, bits, octet):
+    tiles.pack_not_above(values, value, thresholds, threshold, count, bits, octet)
+
+
+@njit
+def not_above_int32(values, value, thresholds, threshold, count, bits, octet):
+    tiles.pack_not_above_int32(values, value, thresholds, threshold, count, bits, octet)
+
+
+@cache
+def compiled(tile, scheme):
+    """A tile of any shape, compiled for this machine whatever its vectors."""
+
+    @tiles.instruction
+    def instruction(
+        _context,
+        activations,
+        offsets,
+        weights,
+        weight,
+        rows,
+        row_step,
+        taps,
+        step,
+        length,
+        sums,
+        at,
+    ):
+        signature = tiles.signature_of(
+            activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+        )
+        return signature, tiles.tile_codegen(tile, scheme)
+
+    @njit
+    def run(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
+        instruction(
+            activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+        )
+
+    return run
+
+
+@dataclass(frozen=True)
+class Case:
+    """The loops of a tile: rows, taps and the length of a run, with their strides."""
+
+    rows: int
+    row_stride: int
+    taps: int
+    tap_stride: int
+    length: int
+
+    @property
+    def depth(self):
+        return self.rows * self.taps * self.length
+
+    @property
+    def reach(self):
+        """Activations from the first of a window to behind its last."""
+        last_row, last_tap = self.rows - 1, self.taps - 1
+        return last_row * self.row_stride + last_tap * self.tap_stride + self.length
+
+    def window(self, activations, offset):
+        """The activations of a window in the order of the weights."""
+        row, tap, k = np.ogrid[: self.rows, : self.taps, : self.length]
+        places = offset + row * self.row_stride + tap * self.tap_stride + k
+        return activations[places.reshape(-1)]
+
+
+CASES = [
+    Case(3, 40, 1, 0, 12),  # a 3×3 convolution of 256 channels
+    Case(3, 40, 3, 7, 2),  # dilated
+    Case(1, 0, 1, 0, 1),
+    Case(2, 5, 2, 3, 37),  # more words than a byte can count at once
+    Case(5, 1, 1, 0, 3),  # rows that overlap
+]
+
+BIT_SHAPES = [
+    pytest.param(*tiles.bit_scheme("words", 8), id="AVX-512"),
+    pytest.param(*tiles.bit_scheme("words", 4), id="AVX2 VPOPCNTDQ"),
+    pytest.param(*tiles.bit_scheme("bytes", 2), id="NEON"),
+    pytest.param(*tiles.bit_scheme("arithmetic", 2), id="SSE2"),
+]
+if X86:  # the table lookup is an instruction of x86
+    BIT_SHAPES.append(pytest.param(*tiles.bit_scheme("table", 2), id="SSSE3"))
+    BIT_SHAPES.append(pytest.param(*tiles.bit_scheme("table", 4), id="AVX2"))
+
+
+def words(rng, *shape):
+    return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def arranged(weights, tile, scheme):
+    return table_counts.arrange_weights(weights, tile) if scheme is TableCounts else weights
+
+
+def differing_bits(case, activations, offsets, weights):
+    """What a tile should count: (pixels, filters)."""
+    windows = np.stack([case.window(activations, offset) for offset in offsets])
+    return np.bitwise_count(windows[:, :, None] ^ weights).sum(axis=1, dtype=np.int64)
+
+
+def check_counts(run, tile, scheme, case, rng):
+    offsets = rng.integers(0, 50, tile.pixels)
+    activations = words(rng, 50 + case.reach)
+    weights = words(rng, case.depth + 2, tile.filters)
+    counts = np.full((tile.pixels + 2) * tile.filters, -7, np.int32)
+    run(
+        activations,
+        offsets,
+        arranged(weights, tile, scheme).reshape(-1),
+        tile.filters,
+        case.rows,
+        case.row_stride,
+        case.taps,
+        case.tap_stride,
+        case.length,
+        counts,
+        tile.filters,
+    )
+    expected = np.full((tile.pixels + 2, tile.filters), -7)
+    expected[1:-1] = differing_bits(case, activations, offsets, weights[1:-1])
+    np.testing.assert_array_equal(counts.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_counts_are_exact(case):
+    check_counts(xnor, tiles.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("tile", "scheme"), BIT_SHAPES)
+def test_counts_are_exact_in_the_shapes_of_other_targets(tile, scheme):
+    run = compiled(tile, scheme)
+    for seed, case in enumerate(CASES):
+        check_counts(run, tile, scheme, case, np.random.default_rng(seed))
+
+
+@given(
+    case=st.builds(
+        Case,
+        rows=st.integers(0, 4),
+        row_stride=st.integers(0, 9),
+        taps=st.integers(1, 4),
+        tap_stride=st.integers(0, 9),
+        length=st.integers(1, 70),
+    ),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_counts_are_exact_for_any_window(case, seed):
+    check_counts(xnor, tiles.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("tile", "scheme"), BIT_SHAPES)
+def test_a_window_may_differ_in_more_bits_than_16_bits_can_count(tile, scheme):
+    length = 2**16 // 64 + 1
+    counts = np.zeros(tile.pixels * tile.filters, np.int32)
+    compiled(tile, scheme)(
+        np.zeros(length, np.uint64),
+        np.zeros(tile.pixels, np.int64),
+        np.full(length * tile.filters, 2**64 - 1, np.uint64),
+        0,
+        1,
+        0,
+        1,
+        0,
+        length,
+        counts,
+        0,
+    )
+    np.testing.assert_array_equal(counts, 64 * length)
+
+
+def test_a_half_tile_computes_the_first_half_of_the_filters():
+    rng = np.random.default_rng(1)
+    case, tile = CASES[0], tiles.BIT_TILE
+    offsets = rng.integers(0, 50, tile.pixels)
+    activations = words(rng, 50 + case.reach)
+    weights = words(rng, case.depth, tile.filters)
+    counts = np.full(tile.pixels * tile.filters, -7, np.int32)
+    xnor_half(
+        activations,
+        offsets,
+        tiles.arrange_weights(weights).reshape(-1),
+        0,
+        case.rows,
+        case.row_stride,
+        case.taps,
+        case.tap_stride,
+        case.length,
+        counts,
+        0,
+    )
+    expected = differing_bits(case, activations, offsets, weights)
+    expected[:, tile.filters // 2 :] = -7
+    np.testing.assert_array_equal(counts.reshape(expected.shape), expected)
+
+
+def check_sums(run, tile, case, rng):
+    """Small integers, of which float32 holds every sum."""
+    offsets = rng.integers(0, 50, tile.pixels)
+    activations = rng.integers(-9, 10, 50 + case.reach).astype(np.float32)
+    weights = rng.integers(-9, 10, (case.depth + 2, tile.filters)).astype(np.float32)
+    sums = np.full((tile.pixels + 2) * tile.filters, -7, np.float32)
+    run(
+        activations,
+        offsets,
+        weights.reshape(-1),
+        tile.filters,
+        case.rows,
+        case.row_stride,
+        case.taps,
+        case.tap_stride,
+        case.length,
+        sums,
+        tile.filters,
+    )
+    windows = np.stack([case.window(activations, offset) for offset in offsets])
+    expected = np.full((tile.pixels + 2, tile.filters), -7, np.float32)
+    expected[1:-1] = windows @ weights[1:-1]
+    np.testing.assert_array_equal(sums.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sums_of_products_are_exact(case):
+    check_sums(fma, tiles.FLOAT_TILE, case, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("tile", [Tile(6, 4, 16), Tile(6, 2, 8), Tile(6, 4, 4), Tile(6, 2, 4)])
+def test_sums_of_products_are_exact_in_the_shapes_of_other_targets(tile):
+    run = compiled(tile, FusedMultiplyAdd)
+    for seed, case in enumerate(CASES):
+        check_sums(run, tile, case, np.random.default_rng(seed))
+
+
+def test_sums_of_products_round_as_float32_does():
+    rng = np.random.default_rng(2)
+    tile = tiles.FLOAT_TILE
+    activations = rng.normal(size=576).astype(np.float32)
+    weights = rng.normal(size=(576, tile.filters)).astype(np.float32)
+    sums = np.zeros(tile.pixels * tile.filters, np.float32)
+    offsets = np.zeros(tile.pixels, np.int64)
+    fma(activations, offsets, weights.reshape(-1), 0, 1, 0, 1, 0, 576, sums, 0)
+    exact = activations.astype(np.float64) @ weights.astype(np.float64)
+    error = np.abs(sums.reshape(tile.pixels, -1) - exact)
+    assert np.all(error <= 576 * 2.0**-24 * (np.abs(activations) @ np.abs(weights)))
+
+
+COMPARISONS = [
+    pytest.param(below, np.less, np.float32, id="below"),
+    pytest.param(not_above, np.less_equal, np.float32, id="not above"),
+    pytest.param(not_above_int32, np.less_equal, np.int32, id="not above, int32"),
+]
+
+
+@pytest.mark.parametrize(("pack", "compare", "dtype"), COMPARISONS)
+@pytest.mark.parametrize("count", [0, 8, 16, 128])
+def test_comparisons_become_bits(pack, compare, dtype, count):
+    rng = np.random.default_rng(count)
+    values = rng.integers(-2, 3, count + 3).astype(dtype)  # so few values that many are equal
+    thresholds = rng.integers(-2, 3, count + 5).astype(dtype)
+    bits = np.full(count // 8 + 3, 0xA5, np.uint8)
+    pack(values, 3, thresholds, 5, count, bits, 2)
+    expected = np.packbits(compare(values[3:], thresholds[5:]), bitorder="little")
+    np.testing.assert_array_equal(bits, [0xA5, 0xA5, *expected, 0xA5])
+
+
+@pytest.mark.parametrize("pack", [below, not_above])
+def test_a_comparison_with_nan_is_false(pack):
+    values = np.array([np.nan, 1, np.nan, 1, -np.inf, np.inf, -1, -1], np.float32)
+    thresholds = np.array([1, np.nan, np.nan, -1, np.nan, 2, 2, np.inf], np.float32)
+    bits = np.zeros(1, np.uint8)
+    pack(values, 0, thresholds, 0, 8, bits, 0)
+    assert bits[0] == 0b11000000
+
+
+def test_zeros_of_both_signs_compare_equal():
+    values = np.array([0.0, -0.0] * 4, np.float32)
+    thresholds = np.array([-0.0, 0.0] * 4, np.float32)
+    bits = np.zeros(2, np.uint8)
+    below(values, 0, thresholds, 0, 8, bits, 0)
+    not_above(values, 0, thresholds, 0, 8, bits, 1)
+    np.testing.assert_array_equal(bits, [0, 255])
+
+
+def test_limits_of_int32_compare_as_signed():
+    extremes = np.iinfo(np.int32)
+    values = np.array([extremes.min, extremes.max] * 4, np.int32)
+    thresholds = np.array([extremes.max, extremes.min] * 4, np.int32)
+    bits = np.zeros(1, np.uint8)
+    not_above_int32(values, 0, thresholds, 0, 8, bits, 0)
+    assert bits[0] == 0b01010101
+
+
+class GuardedMemory:
+    """Copies arrays to where the memory before their start or after their end is forbidden."""
+
+    def __init__(self, at_end):
+        self.at_end = at_end
+        self.maps = []
+
+    def copy(self, array):
+        page = mmap.PAGESIZE
+        size = -(-array.nbytes // page) * page
+        memory = mmap.mmap(-1, size + page)
+        self.maps.append(memory)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        guard = start + size if self.at_end else start
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        assert protect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
+        offset = size - array.nbytes if self.at_end else page
+        guarded = np.frombuffer(memory, array.dtype, array.size, offset)
+        guarded[:] = array
+        return guarded
+
+
+guarded_only = pytest.mark.skipif(sys.platform == "win32", reason="mprotect belongs to POSIX")
+at_both_ends = pytest.mark.parametrize("at_end", [False, True], ids=["start", "end"])
+
+
+@guarded_only
+@at_both_ends
+@pytest.mark.parametrize("run", [xnor, xnor_half, fma])
+@pytest.mark.parametrize("case", CASES)
+def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
+    rng = np.random.default_rng(0)
+    tile = tiles.FLOAT_TILE if run is fma else tiles.BIT_TILE
+    value, total = (np.float32, np.float32) if run is fma else (np.uint64, np.int32)
+    guarded = GuardedMemory(at_end)
+    run(
+        guarded.copy(rng.integers(0, 100, case.reach).astype(value)),
+        guarded.copy(np.zeros(tile.pixels, np.int64)),
+        guarded.copy(rng.integers(0, 100, case.depth * tile.filters).astype(value)),
+        0,
+        case.rows,
+        case.row_stride,
+        case.taps,
+        case.tap_stride,
+        case.length,
+        guarded.copy(np.zeros(tile.pixels * tile.filters, total)),
+        0,
+    )
+
+
+@guarded_only
+@at_both_ends
+@pytest.mark.parametrize(("pack", "compare", "dtype"), COMPARISONS)
+def test_comparisons_touch_nothing_outside_their_arrays(pack, compare, dtype, at_end):
+    guarded = GuardedMemory(at_end)
+    values = guarded.copy(np.arange(24).astype(dtype))
+    thresholds = guarded.copy(np.full(24, 12, dtype))
+    bits = guarded.copy(np.zeros(3, np.uint8))
+    pack(values, 0, thresholds, 0, 24, bits, 0)
+    expected = np.packbits(compare(values, thresholds), bitorder="little")
+    np.testing.assert_array_equal(bits, expected)
