@@ -143,10 +143,9 @@ class Context:
         rings: dict[str, Ring] = {}
         for node in self.nodes:
             operator = node.operator
-            packed = isinstance(operator, BinaryConv2d) and is_dense_packing(
-                input_segments(operator)
-            )
-            if packed or isinstance(operator, Conv2d):
+            if isinstance(operator, Conv2d) or (
+                isinstance(operator, BinaryConv2d) and is_dense_packing(input_segments(operator))
+            ):
                 height, width, _ = self.shape(node.inputs[0])
                 ring = reach(operator.window, height, width)
                 name = node.inputs[0]

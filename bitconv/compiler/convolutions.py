@@ -43,7 +43,7 @@ def convolution(context: Context, node: Node) -> None:
     if operator.bias is not None:
         program.vector(Opcode.ADD_VECTOR, operator.bias, filters)
     program.follow(node.name)
-    merged = operator.groups == 1 and operator.dilation[1] == 1
+    merged = operator.groups == operator.window.dilation[1] == 1
     taps, length = (1, kernel_columns * channels) if merged else (kernel_columns, channels)
     rows, columns = operator.window.output_size(source.layout.height, source.layout.width)
     record = {
@@ -116,7 +116,7 @@ def _packs_signs(operator: Conv2d | BinaryConv2d) -> bool:
 
 def _is_merged(operator: BinaryConv2d) -> bool:
     """Whether the words of a kernel row follow each other."""
-    return operator.groups == len(scale_runs(operator)) == operator.dilation[1] == 1
+    return operator.groups == len(scale_runs(operator)) == operator.window.dilation[1] == 1
 
 
 def _geometry(source: Value, window: Window, merged: bool) -> dict[str, Any]:

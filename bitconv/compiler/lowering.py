@@ -15,7 +15,7 @@ from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
 from bitconv.compiler.context import Context, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
 from bitconv.compiler.fusion import Program
-from bitconv.compiler.moving import MOVERS
+from bitconv.compiler.moving import concat, pad, reshape, slice_, transpose
 from bitconv.compiler.plan import Plan
 from bitconv.errors import UnsupportedError
 from bitconv.graph import Graph, Node
@@ -27,17 +27,23 @@ from bitconv.operators import (
     BinaryConv2d,
     BinaryDense,
     Clip,
+    Concat,
     Conv2d,
     Dense,
+    Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
     Multiply,
     Normalize,
     Operator,
+    Pad,
     PRelu,
     Relu,
+    Reshape,
     Sign,
+    Slice,
     Softmax,
+    Transpose,
 )
 from bitconv.operators.window import Window
 
@@ -219,12 +225,26 @@ def _softmax(context: Context, node: Node) -> None:
 
 LOWERINGS: dict[type[Operator], Callable[[Context, Node], None]] = {
     ActivationScaleMap: _activation_scale_map,
+    Add: _pointwise,
+    AvgPool2d: _pool,
+    BatchNorm: _pointwise,
     BinaryConv2d: binary_convolution,
     BinaryDense: binary_convolution,
+    Clip: _pointwise,
+    Concat: concat,
     Conv2d: convolution,
     Dense: convolution,
+    Flatten: reshape,
+    GlobalAvgPool2d: _pool,
+    MaxPool2d: _pool,
+    Multiply: _pointwise,
+    Normalize: _pointwise,
+    PRelu: _pointwise,
+    Pad: pad,
+    Relu: _pointwise,
+    Reshape: reshape,
+    Sign: _pointwise,
+    Slice: slice_,
     Softmax: _softmax,
-    **dict.fromkeys((AvgPool2d, GlobalAvgPool2d, MaxPool2d), _pool),
-    **dict.fromkeys((Add, BatchNorm, Clip, Multiply, Normalize, PRelu, Relu, Sign), _pointwise),
-    **MOVERS,
+    Transpose: transpose,
 }

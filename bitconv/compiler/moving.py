@@ -8,7 +8,7 @@ from bitconv.compiler.boxes import Box, copy, steps_of
 from bitconv.compiler.builder import Value
 from bitconv.compiler.context import Context, natural_layout
 from bitconv.graph import Node, TensorType
-from bitconv.operators import Concat, Flatten, Pad, Reshape, Slice, Transpose
+from bitconv.operators import Flatten, Pad, Reshape, Slice, Transpose
 
 
 def concat(context: Context, node: Node) -> None:
@@ -104,13 +104,3 @@ def _flattened(context: Context, node: Node, name: str, source: Value) -> Value:
     box = Box(value.shape, steps_of(source, value.shape), steps)
     copy(context.builder, (node.name,), {name: source}, {node.name: target}, [(source, box)])
     return target
-
-
-MOVERS = {
-    Concat: concat,
-    Flatten: reshape,
-    Pad: pad,
-    Reshape: reshape,
-    Slice: slice_,
-    Transpose: transpose,
-}

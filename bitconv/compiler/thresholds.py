@@ -57,7 +57,8 @@ def integer_sign(convolution: BinaryConv2d, chain: list[Node], sign: Sign) -> In
 
     def bits(dots: NDArray[np.int32]) -> NDArray[np.bool_]:
         *_, result = stages(dots[None])
-        return sign.reference(result)[0] < 0
+        found: NDArray[np.bool_] = sign.reference(result)[0] < 0
+        return found
 
     lowest, highest = np.full(filters, -bound, np.int32), np.full(filters, bound, np.int32)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.types.misc import unliteral
 from numba.extending import intrinsic
 
 
@@ -21,7 +22,7 @@ def call_address(_typing_context: Any, address: Any, arguments: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kinds = [types.unliteral(kind) for kind in signature.args[1].types]
+        kinds = [unliteral(kind) for kind in signature.args[1].types]
         function_type = context.call_conv.get_function_type(types.none, kinds)
         function = builder.inttoptr(values[0], ir.PointerType(function_type))
         status, _ = context.call_conv.call_function(
