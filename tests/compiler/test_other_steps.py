@@ -238,7 +238,7 @@ def test_a_plan_takes_fewer_images_than_it_was_made_for():
 
 def test_an_input_that_is_no_image_is_refused():
     graph = Graph({"x": TensorType((3, 3, 4), "int32")}, (Node("relu", Relu(), "x"),))
-    with pytest.raises(UnsupportedError, match="'x'.*int32"):
+    with pytest.raises(UnsupportedError, match=r"'x'.*int32"):
         compile_graph(graph)
 
 
@@ -246,5 +246,5 @@ def test_a_move_along_too_many_axes_is_refused_by_name():
     graph = chain((2, 3, 4), Reshape((2, 3, 2, 2, 1)), Reshape((2, 3, 2, 2)))
     compile_graph(graph)
     graph = chain((2, 3, 4, 5, 6), Transpose((4, 3, 2, 1, 0)))
-    with pytest.raises(UnsupportedError, match="'node0'.*5 axes"):
+    with pytest.raises(UnsupportedError, match=r"'node0'.*5 axes"):
         compile_graph(graph)
