@@ -111,19 +111,22 @@ def _pool(context: Context, node: Node) -> None:
     source = context.values[name]
     layout = source.layout
     if isinstance(operator, GlobalAvgPool2d):
-        window, kernel = Window((layout.height, layout.width)), "avg_pool2d"
+        window = Window((layout.height, layout.width))
     else:
         assert isinstance(operator, AvgPool2d | MaxPool2d)
-        window, kernel = operator.window, operator.name
+        window = operator.window
     record = {**at("source", source), **_window_fields(window, layout.height, layout.width)}
     if layout.stored == "bits":
         _pool_bits(context, node, source, record)
         return
-    counts = isinstance(operator, AvgPool2d) and operator.count_padding
-    record |= {"channels": layout.channels, "count_padding": counts}
+    record |= {
+        "channels": layout.channels,
+        "largest": isinstance(operator, MaxPool2d),
+        "count_padding": isinstance(operator, AvgPool2d) and operator.count_padding,
+    }
     program = Program(context, nodes=[node.name])
     program.follow(node.name)
-    _add_program_step(context, kernel, name, source, record, program)
+    _add_program_step(context, "pool2d", name, source, record, program)
 
 
 def _pool_bits(context: Context, node: Node, source: Value, record: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from bitconv.kernels.block import block_scratch, count_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import clear_rings, clear_tail, locate
+from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail, locate
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
 from bitconv.kernels.tiles import BIT_FILTERS, BIT_PIXELS, pack_not_above_int32, xnor_tile
 
@@ -74,9 +74,8 @@ def dots_of_block(bases, base, classes, p, row, column, count, counts):
 @kernel
 def store_signs(arena, i, limits, limit, channel, filters, image, row, column, count, dots):
     """Bit of a filter = dot <= its limit; no float is made."""
-    words = arena.view(np.uint64)
     if channel == 0:
-        clear_rings(words, i, image, row, column, count)
+        clear_rings(arena, WORD_BYTES, i, image, row, column, count)
     last = channel + filters == i.channels
     packed = (filters + 7) // 8 * 8
     for pixel in range(count):

@@ -61,7 +61,8 @@ def copy_bits(arena, constants, parameters, program, run_program, images, share,
 @kernel
 def _clear(values, p, image):
     start = p.clear + image * p.target_image
-    values[start : start + p.clear_length] = 0
+    for element in range(start, start + p.clear_length):
+        values[element] = 0
 
 
 @kernel

@@ -7,7 +7,7 @@ import numpy as np
 from bitconv.kernels.block import block_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import clear_ring, locate
+from bitconv.kernels.program import WORD_BYTES, clear_ring, locate
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, POOL, POOL_BITS
 
 
@@ -20,7 +20,8 @@ def inside(start, length, limit):
 @kernel
 def _max_of_window(floats, place, p, top, bottom, left, right, x):
     """The largest value of each channel; NaN where a tap is NaN, as in NumPy."""
-    x[:] = -np.inf
+    for c in range(len(x)):
+        x[c] = -np.inf
     for i in range(top, bottom):
         for j in range(left, right):
             tap = place + i * p.source_row + j * p.source_pixel
@@ -32,7 +33,8 @@ def _max_of_window(floats, place, p, top, bottom, left, right, x):
 @kernel
 def _mean_of_window(floats, place, p, top, bottom, left, right, x):
     """The sum of each channel from zero, tap by tap, divided by the number of taps."""
-    x[:] = 0
+    for c in range(len(x)):
+        x[c] = 0
     for i in range(top, bottom):
         for j in range(left, right):
             tap = place + i * p.source_row + j * p.source_pixel
@@ -47,7 +49,8 @@ def _mean_of_window(floats, place, p, top, bottom, left, right, x):
 
 
 @kernel
-def _pool2d(arena, constants, parameters, program, run_program, images, share, shares, largest):
+def pool2d(arena, constants, parameters, program, run_program, images, share, shares):
+    """``y = program(max or mean over the window of x)`` for one share of the pixels."""
     p = parameters.view(POOL)[0]
     floats = arena.view(np.float32)
     block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
@@ -72,24 +75,12 @@ def _pool2d(arena, constants, parameters, program, run_program, images, share, s
                     + channel
                 )
                 values = block[pixel * width : (pixel + 1) * width]
-                if largest:
+                if p.largest:
                     _max_of_window(floats, place, p, top, bottom, left, right, values)
                 else:
                     _mean_of_window(floats, place, p, top, bottom, left, right, values)
             rows_of_block = (block, width, channel, width, 0, image, row, column, count)
             call_address(run_program, (arena, constants, program, *rows_of_block))
-
-
-@kernel
-def max_pool2d(arena, constants, parameters, program, run_program, images, share, shares):
-    """``y = program(max over the window of x)`` for one share of the pixels."""
-    _pool2d(arena, constants, parameters, program, run_program, images, share, shares, True)
-
-
-@kernel
-def avg_pool2d(arena, constants, parameters, program, run_program, images, share, shares):
-    """``y = program(mean over the window of x)`` for one share of the pixels."""
-    _pool2d(arena, constants, parameters, program, run_program, images, share, shares, False)
 
 
 @kernel
@@ -102,7 +93,8 @@ def max_pool2d_bits(arena, constants, parameters, program, run_program, images, 
         target = p.target_offset + n * p.target_image
         if row == 0:
             clear_ring(
-                words,
+                arena,
+                WORD_BYTES,
                 target,
                 p.target_row,
                 p.target_pixel,

@@ -17,6 +17,7 @@ from bitconv.kernels.cache import kernel
 from bitconv.kernels.records import INSTRUCTION, Opcode
 from bitconv.kernels.tiles import pack_below, pack_not_above
 
+FLOAT_BYTES, WORD_BYTES = 4, 8
 ADD_VECTOR = int(Opcode.ADD_VECTOR)
 MULTIPLY_VECTOR = int(Opcode.MULTIPLY_VECTOR)
 DIVIDE_VECTOR = int(Opcode.DIVIDE_VECTOR)
@@ -48,29 +49,40 @@ def locate(first, count, rows, columns, image, row, column):
 
 
 @kernel
-def clear_ring(values, offset, row_step, pixel_step, height, width, top, left, bottom, right):
-    """Zero the ring of pixels around one map whose first inner pixel lies at `offset`."""
-    start = offset - top * row_step - left * pixel_step
-    values[start : start + top * row_step + left * pixel_step] = 0
-    for y in range(height - 1):
-        end = offset + y * row_step + width * pixel_step
-        values[end : end + (left + right) * pixel_step] = 0
-    end = offset + (height - 1) * row_step + width * pixel_step
-    values[end : end + right * pixel_step + bottom * row_step] = 0
+def zero(octets, first, end):
+    """Zero the bytes from `first` up to `end`."""
+    for octet in range(first, end):
+        octets[octet] = 0
 
 
 @kernel
-def clear_rings(target, instruction, image, row, column, count):
-    """Zero the ring of `target` for every image whose first pixel is in the block."""
+def clear_ring(arena, item, offset, row_step, pixel_step, height, width, top, left, bottom, right):
+    """Zero the ring of pixels around one map whose first inner pixel lies at `offset`.
+
+    Offset and steps count elements of `item` bytes.
+    """
+    first = offset * item
+    row, pixel = row_step * item, pixel_step * item
+    zero(arena, first - top * row - left * pixel, first)
+    for y in range(height - 1):
+        end = first + y * row + width * pixel
+        zero(arena, end, end + (left + right) * pixel)
+    end = first + (height - 1) * row + width * pixel
+    zero(arena, end, end + right * pixel + bottom * row)
+
+
+@kernel
+def clear_rings(arena, item, instruction, image, row, column, count):
+    """Zero the ring of a stored map for every image whose first pixel is in the block."""
     i = instruction
     if i.top + i.left + i.bottom + i.right == 0:
         return
     for pixel in range(count):
         if row[pixel] == 0 and column[pixel] == 0:
-            offset = i.map_offset + image[pixel] * i.map_image
             clear_ring(
-                target,
-                offset,
+                arena,
+                item,
+                i.map_offset + image[pixel] * i.map_image,
                 i.map_row,
                 i.map_pixel,
                 i.height,
@@ -85,8 +97,7 @@ def clear_rings(target, instruction, image, row, column, count):
 @kernel
 def clear_tail(octets, offset, channels, words):
     """Zero the bytes of a packed pixel that lie past its last channel."""
-    for octet in range(offset + (channels + 7) // 8, offset + words * 8):
-        octets[octet] = 0
+    zero(octets, offset + (channels + 7) // 8, offset + words * 8)
 
 
 @kernel
@@ -119,7 +130,6 @@ def run_program(
     """
     program = instructions.view(INSTRUCTION)
     floats = arena.view(np.float32)
-    words = arena.view(np.uint64)
     vectors = constants.view(np.float32)
     values = block[: count * width]
     # Rows are taken as slices: their indices start at zero, so Numba leaves out the test for
@@ -172,7 +182,7 @@ def run_program(
                 values[position] = low if value < low else (high if value > high else value)
         elif opcode == STORE:
             if channel == 0:
-                clear_rings(floats, i, image, row, column, count)
+                clear_rings(arena, FLOAT_BYTES, i, image, row, column, count)
             for pixel in range(count):
                 x = block[pixel * width : (pixel + 1) * width]
                 place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
@@ -181,7 +191,7 @@ def run_program(
                     stored[c] = x[c]
         else:
             if channel == 0:
-                clear_rings(words, i, image, row, column, count)
+                clear_rings(arena, WORD_BYTES, i, image, row, column, count)
             last = channel + channels == i.channels
             packed = (channels + 7) // 8 * 8
             for pixel in range(count):

@@ -67,7 +67,7 @@ POOL = np.dtype(
         *_place("source"),
         *_OUTPUT,
         *_WINDOW,
-        *_integers("channels", "height", "width", "top", "left", "count_padding"),
+        *_integers("channels", "height", "width", "top", "left", "largest", "count_padding"),
         *_SCRATCH,
     ]
 )

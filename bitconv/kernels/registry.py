@@ -38,7 +38,6 @@ class Kernel:
 
 KERNELS = {
     "activation_scale_map": Kernel("activation_scale", records.SCALE_MAP),
-    "avg_pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
     "binary_conv2d": Kernel(
         "binary_conv2d", records.BINARY_CONV2D, runs_program=True, divisible=True
     ),
@@ -47,9 +46,9 @@ KERNELS = {
     "copy_bytes": Kernel("copying", records.COPY),
     "copy_floats": Kernel("copying", records.COPY),
     "copy_words": Kernel("copying", records.COPY),
-    "max_pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
     "max_pool2d_bits": Kernel("pooling", records.POOL_BITS),
     "pointwise": Kernel("pointwise", records.POINTWISE, runs_program=True, divisible=True),
+    "pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
     "softmax": Kernel("softmax", records.SOFTMAX),
 }
 
