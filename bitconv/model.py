@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,17 @@ def load(model: str | Path | None = None, *, threads: int | None = None) -> Mode
 def run(
     image: ImageLike, model: str | Path | None = None, *, threads: int | None = None
 ) -> Prediction:
-    """Classify one image; see `load` and `Model.run`."""
-    return load(model, threads=threads).run(image)
+    """Classify one image; see `load` and `Model.run`. The last few models stay loaded."""
+    from bitconv.shipped import model_path
+
+    path = model_path(model).resolve()
+    state = path.stat()
+    return _loaded(path, (state.st_mtime_ns, state.st_size), threads).run(image)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, version: tuple[int, int], threads: int | None) -> Model:  # noqa: ARG001  # a changed file is loaded anew
+    return load(path, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +255,7 @@ class Model:
         return Verification(
             steps=tuple(steps),
             images=len(batch),
-            same_labels=int(same.reshape(len(batch), -1).all(axis=1).sum()),
+            same_labels=int(same.all(axis=tuple(range(1, same.ndim))).sum()),
             largest_difference=float(difference),
         )
 
@@ -303,8 +313,11 @@ class Model:
 
     def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
         """The batch in the kind that the network takes."""
-        batch = np.asarray(images)
         expected = f"a uint8 or float32 array of shape (N, {', '.join(map(str, self.input_shape))})"
+        try:
+            batch = np.asarray(images)
+        except ValueError as error:
+            raise InputError(f"expected {expected}, found no array: {error}") from error
         if batch.dtype not in (np.uint8, np.float32) or batch.shape[1:] != self.input_shape:
             hint = "; add a batch axis: image[None]" if batch.shape == self.input_shape else ""
             raise InputError(

@@ -1,0 +1,220 @@
+"""The binary convolutions of a ResNet-18, and who computes them.
+
+Every side is a function from a `Layer` to what is to be timed. Before it returns, it has seen that
+this computes the right numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from float_onnx import convolution, session
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from bitconv.bits import BitArray
+from bitconv.compiler import Plan, compile_graph
+from bitconv.executor import execute, new_arena, value_of
+from bitconv.graph import Graph, Node, TensorType
+from bitconv.kernels.registry import serial
+from bitconv.operators import BatchNorm, BinaryConv2d, Operator, Sign
+from bitconv.scales import ScaleGrid
+
+KERNEL = 3  # rows and columns; stride 1, padding 1
+FILTERS_PER_SCALE = 8
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A 3×3 convolution of stride 1 and padding 1 with as many filters as channels, one image.
+
+    Attributes
+    ----------
+    size : int
+        Rows and columns of the map.
+    channels : int
+    """
+
+    size: int
+    channels: int
+
+    def __str__(self) -> str:
+        return f"{self.size}²×{self.channels}"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, taps on padding included."""
+        return (self.size * KERNEL * self.channels) ** 2
+
+    @cached_property
+    def values(self) -> Floats:
+        """The float map before the sign, (1, rows, columns, channels)."""
+        shape = (1, self.size, self.size, self.channels)
+        return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    @cached_property
+    def signs(self) -> Floats:
+        """The map as −1 and +1."""
+        return Sign(np.zeros(1, np.float32)).reference(self.values).astype(np.float32)
+
+    @cached_property
+    def weight(self) -> BitArray:
+        """(filters, 3, 3, channels)."""
+        shape = (self.channels, KERNEL, KERNEL, self.channels)
+        return BitArray.from_bits(np.random.default_rng(1).random(shape) < 0.5)
+
+    @cached_property
+    def dots(self) -> NDArray[np.int32]:
+        """What every side has to compute, (1, rows, columns, filters)."""
+        dots: NDArray[np.int32] = self.convolution().reference(self.signs)
+        return dots
+
+    def convolution(self, scale: ScaleGrid | None = None) -> BinaryConv2d:
+        """The operator."""
+        return BinaryConv2d(self.weight, scale, padding=KERNEL // 2)
+
+
+LAYERS = (Layer(56, 64), Layer(28, 128), Layer(14, 256), Layer(7, 512))
+
+
+def bitconv_kernel(layer: Layer) -> Callable[[], object]:
+    """The step `binary_conv2d` alone: packed signs in, dot products stored as float32."""
+    graph, plan = _plan(layer, layer.convolution())
+    arena = new_arena(plan)
+    before = [step for step in plan.steps if step.kernel != "binary_conv2d"]
+    (step,) = (step for step in plan.steps if step.kernel == "binary_conv2d")
+    execute(replace(plan, steps=tuple(before)), arena, "x", layer.values)
+    kernel, memory = serial(step.kernel), (arena, plan.constants, *step.records)
+
+    def run() -> None:
+        kernel(*memory, 1, 0, 1)
+
+    run()
+    _check(_result(graph, plan, arena), layer.dots)
+    return run
+
+
+def bitconv_layer(layer: Layer) -> Callable[[], object]:
+    """Float map in, float map out: sign, packing, convolution, shared scales and batch norm."""
+    rng = np.random.default_rng(2)
+    scale = ScaleGrid(
+        rng.uniform(0.05, 0.1, (layer.channels // FILTERS_PER_SCALE, 1)).astype(np.float32),
+        FILTERS_PER_SCALE,
+        layer.channels,
+    )
+    statistics = rng.uniform(0.5, 1.5, (4, layer.channels)).astype(np.float32)
+    operators = (layer.convolution(scale), BatchNorm(statistics))
+    graph, plan = _plan(layer, *operators)
+    arena = new_arena(plan)
+
+    def run() -> None:
+        execute(plan, arena, "x", layer.values)
+
+    run()
+    expected: NDArray[Any] = layer.signs
+    for operator in operators:
+        expected = operator.reference(expected)
+    _check(_result(graph, plan, arena), expected)
+    return run
+
+
+def numpy_float32(layer: Layer) -> Callable[[], object]:
+    """Float signs to dot products: windows copied to a matrix, which BLAS multiplies."""
+    size, channels = layer.size, layer.channels
+    padded = np.zeros((size + 2, size + 2, channels), np.float32)
+    windows = sliding_window_view(padded, (KERNEL, KERNEL), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    columns = np.empty(windows.shape, np.float32)
+    left = columns.reshape(size * size, -1)
+    right = np.ascontiguousarray(_float_weight(layer).reshape(channels, -1).T)
+    sums = np.empty((size * size, channels), np.float32)
+
+    def run() -> Floats:
+        padded[1:-1, 1:-1] = layer.signs[0]
+        np.copyto(columns, windows)
+        np.matmul(left, right, out=sums)
+        return sums
+
+    _check(run().reshape(layer.dots.shape), layer.dots)
+    return run
+
+
+def onnxruntime_float32(layer: Layer) -> Callable[[], object]:
+    """Float signs to dot products by a graph of one `Conv`; maps channels first, as it has them."""
+    model = session(convolution(_float_weight(layer), layer.size), threads=1)
+    feed = {"x": np.ascontiguousarray(layer.signs.transpose(0, 3, 1, 2))}
+
+    def run() -> Any:
+        return model.run(None, feed)[0]
+
+    _check(run().transpose(0, 2, 3, 1), layer.dots)
+    return run
+
+
+def scalar_loop(layer: Layer) -> Callable[[], object]:
+    """Float signs to dot products, one output and one product at a time, compiled by Numba."""
+    padded = np.pad(layer.signs[0], ((1, 1), (1, 1), (0, 0)))
+    weight, sums = _float_weight(layer), np.empty(layer.dots.shape[1:], np.float32)
+
+    def run() -> Floats:
+        _convolve_in_order(padded, weight, sums)
+        return sums
+
+    _check(run()[None], layer.dots)
+    return run
+
+
+SIDES = {
+    "bitconv-kernel": bitconv_kernel,
+    "bitconv-layer": bitconv_layer,
+    "numpy": numpy_float32,
+    "onnxruntime": onnxruntime_float32,
+    "scalar-loop": scalar_loop,
+}
+
+
+@njit  # type: ignore[untyped-decorator]  # numba has no types
+def _convolve_in_order(padded: Floats, weight: Floats, sums: Floats) -> None:
+    """Float additions may not be reordered, so no compiler makes vectors of them."""
+    rows, columns, filters = sums.shape
+    for row in range(rows):
+        for column in range(columns):
+            for index in range(filters):
+                total = np.float32(0)
+                for i in range(weight.shape[1]):
+                    for j in range(weight.shape[2]):
+                        for channel in range(weight.shape[3]):
+                            value = padded[row + i, column + j, channel]
+                            total += value * weight[index, i, j, channel]
+                sums[row, column, index] = total
+
+
+def _plan(layer: Layer, *operators: Operator) -> tuple[Graph, Plan]:
+    """The sign of the map and the operators behind it, for one image on one thread."""
+    names = ["x", *(f"node{index}" for index in range(len(operators) + 1))]
+    nodes = [
+        Node(name, operator, (source,))
+        for name, operator, source in zip(
+            names[1:], (Sign(np.zeros(1, np.float32)), *operators), names, strict=False
+        )
+    ]
+    graph = Graph({"x": TensorType(layer.values.shape[1:])}, tuple(nodes))
+    return graph, compile_graph(graph, images=1, threads=1)
+
+
+def _result(graph: Graph, plan: Plan, arena: NDArray[np.uint8]) -> NDArray[Any]:
+    (name,) = graph.outputs
+    return value_of(plan, arena, name, graph.types[name], 1)
+
+
+def _float_weight(layer: Layer) -> Floats:
+    return layer.weight.signs().astype(np.float32)
+
+
+def _check(found: NDArray[Any], expected: NDArray[Any]) -> None:
+    np.testing.assert_array_equal(found, expected)  # dot products of signs are exact in float32

@@ -1,0 +1,207 @@
+"""The report of a run: tables of measured times, what follows from them, and operation counts."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from math import floor, log10
+
+from convolutions import LAYERS, Layer
+from timings import Timings
+
+from bitconv.environment import inspect_environment
+
+COMMAND = "python -m pytest benchmarks --report docs/measured.md"
+WORD_BITS = 64
+
+CONVOLUTION_SIDES = {
+    "bitconv-kernel": "bitconv, the kernel: packed signs to dot products",
+    "bitconv-layer": "bitconv, a whole layer: sign, pack, convolve, scale, batch norm",
+    "numpy": "NumPy float32: im2col and BLAS",
+    "onnxruntime": "onnxruntime float32",
+    "scalar-loop": "scalar float32 loop, compiled by Numba",
+}
+NETWORK_SIDES = {
+    "bitconv": "bitconv",
+    "onnxruntime-signs": "onnxruntime float32, same numbers",
+    "onnxruntime-float": "onnxruntime float32, same layers without signs",
+}
+PROCESSES = {
+    ("warm", "python"): "Python itself, doing nothing",
+    ("warm", "import"): "`import bitconv`",
+    ("warm", "label"): "import, load, label of a picture; kernels on disk",
+    ("cold", "label"): "the same, compiling all kernels",
+    ("warm", "command"): "`bitconv run`; kernels on disk",
+}
+
+
+def report(timings: Timings) -> str:
+    """All sections whose bitconv sides were measured, as Markdown."""
+    sections = [_conditions(timings)]
+    if {"bitconv-kernel", "bitconv-layer"} <= set(timings.sides("convolution")):
+        sections.append(_convolution_section(timings))
+    if "bitconv" in timings.sides("network"):
+        sections.append(_network_section(timings))
+    if timings.subjects("process"):
+        sections.append(_process_section(timings))
+    return "\n\n".join(sections) + "\n"
+
+
+def _conditions(timings: Timings) -> str:
+    facts = {fact.name: fact.value for fact in inspect_environment().facts}
+    date = time.strftime("%Y-%m-%d %H:%M UTC", timings.started)
+    versions = ", ".join(f"{name} {facts[name]}" for name in ("bitconv", "numpy", "numba"))
+    return f"""# Measured
+
+    {COMMAND}
+
+- {date}; load average {timings.load:.2f} when it began
+- {facts["processor"]}, of which bitconv used {facts["instruction set"]}
+- threads: {facts["threads"]}, by {facts["threading layer"]}
+- Python {platform.python_version()}, {versions}, onnxruntime {_onnxruntime()}
+- Times are medians, in brackets minima. The sides take turns; each is warm before its turn and was
+  checked to compute the right numbers. Ratios are of medians."""
+
+
+def _onnxruntime() -> str:
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _convolution_section(timings: Timings) -> str:
+    question = "convolution"
+    layers = {str(layer): layer for layer in LAYERS if str(layer) in timings.subjects(question)}
+    roofline = max(timings.rooflines)
+
+    def rate(layer: str) -> float:
+        return layers[layer].macs / timings.median(question, layer, "bitconv-kernel") / 1e9
+
+    def counted(speedup: Callable[[Layer], float]) -> list[str]:
+        return [_digits(speedup(layer)) for layer in layers.values()]
+
+    rows = [
+        *_times(timings, question, CONVOLUTION_SIDES, 1e3),
+        *_ratios(timings, question, CONVOLUTION_SIDES, "bitconv-kernel", "the kernel"),
+        *_ratios(timings, question, CONVOLUTION_SIDES, "bitconv-layer", "the whole layer"),
+        ["the kernel, GMAC/s", *(_digits(rate(layer)) for layer in layers)],
+        ["the kernel ÷ popcount roofline", *(f"{rate(layer) / roofline:.0%}" for layer in layers)],
+    ]
+    counts = [
+        ["a multiply-accumulate as one operation", *counted(lambda c: _operations(c, 1))],
+        ["a multiply-accumulate as two operations", *counted(lambda c: _operations(c, 2))],
+    ]
+    return f"""## A binary convolution beside float ones
+
+The 3×3 convolutions of stride 1 of a ResNet-18 (rows² × channels, as many filters), padding 1, one
+image, one thread. Milliseconds; then how many times as long the others take.
+
+{_table(["measured", *layers], rows)}
+
+The kernel's time includes storing the dot products as float32. The whole layer starts with a copy
+of a float32 map and ends in one. GMAC/s count the taps on padding as well. The float sides convolve
+the signs as float32, onnxruntime with channels first; a batch norm would cost them nothing, as it
+folds into weights and bias. The scalar loop computes one output after another and may not reorder
+its additions.
+
+The roofline is what one core reached in this run with XOR, population count and addition on
+registers: {_digits(roofline)} GMAC/s. A kernel that counts bits in another way may exceed it.
+
+Not times but counts of operations: how many times fewer the layer has than in float32, at one for
+64 binary multiply-accumulates and one for the scale of each output.
+
+{_table(["operation count, not measured", *layers], counts)}"""
+
+
+def _operations(layer: Layer, per_mac: int) -> float:
+    """``64·p·n / (n + 64)`` for outputs of n products, at p operations a float product."""
+    products = layer.macs / (layer.size**2 * layer.channels)
+    return per_mac * products / (products / WORD_BITS + 1)
+
+
+def _network_section(timings: Timings) -> str:
+    question = "network"
+    settings = timings.subjects(question)
+    rows = [
+        *_times(timings, question, NETWORK_SIDES, 1e3),
+        *_ratios(timings, question, NETWORK_SIDES, "bitconv", "bitconv"),
+    ]
+    per_second = [
+        int(setting.split()[0]) / timings.median(question, setting, "bitconv")
+        for setting in settings
+    ]
+    rows.append(["bitconv, images a second", *map(_digits, per_second)])
+    return f"""## The shipped network beside its layers in float32
+
+From uint8 images to class scores. Milliseconds; then how many times as long the others take.
+
+{_table(["measured", *settings], rows)}
+
+"Same numbers" is the same graph with float32 weights α·sign(W) and binarized activations; it gives
+the same scores. Without the signs it is the float network of these layers."""
+
+
+def _process_section(timings: Timings) -> str:
+    rows = [
+        [label, _time(timings, ("process", *key), 1)]
+        for key, label in PROCESSES.items()
+        if ("process", *key) in timings.seconds
+    ]
+    return f"""## A fresh process
+
+From starting Python to its end, all threads, files in the system's cache. Seconds.
+
+{_table(["measured", "s"], rows)}"""
+
+
+def _times(
+    timings: Timings, question: str, labels: Mapping[str, str], unit: float
+) -> list[list[str]]:
+    """A row for every side that was measured."""
+    subjects, sides = timings.subjects(question), timings.sides(question)
+    return [
+        [label, *(_time(timings, (question, subject, side), unit) for subject in subjects)]
+        for side, label in labels.items()
+        if side in sides
+    ]
+
+
+def _time(timings: Timings, key: tuple[str, str, str], unit: float) -> str:
+    return f"{_digits(timings.median(*key) * unit)} ({_digits(timings.minimum(*key) * unit)})"
+
+
+def _ratios(
+    timings: Timings, question: str, labels: Mapping[str, str], base: str, name: str
+) -> list[list[str]]:
+    """How many times as long as `base` every side takes that is not bitconv's."""
+    rows = []
+    for side in timings.sides(question):
+        if not side.startswith("bitconv"):
+            ratios = [
+                timings.median(question, subject, side) / timings.median(question, subject, base)
+                for subject in timings.subjects(question)
+            ]
+            rows.append([f"{labels[side]} ÷ {name}", *(f"{_digits(ratio)}×" for ratio in ratios)])
+    return rows
+
+
+def _digits(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:,.{max(0, 2 - floor(log10(number)))}f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, aligned for the terminal."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [_line(header, widths), _line(rule, widths), *(_line(row, widths) for row in rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(cells, widths, strict=True)
+    padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+    return f"| {' | '.join(padded)} |"
