@@ -124,8 +124,8 @@ class Model:
             raise UnsupportedError(
                 f"a model takes one input, the graph has {', '.join(graph.inputs)}"
             )
-        if threads is not None and threads < 1:
-            raise InputError(f"threads takes a number from 1 up, found {threads}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise InputError(f"threads takes a whole number from 1 up, found {threads!r}")
         from bitconv.kernels.threads import usable_threads
 
         self._graph = graph

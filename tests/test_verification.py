@@ -28,9 +28,9 @@ def damage(model, kernel, field, dtype, change):
 
 def test_the_shipped_model_is_verified():
     model = bitconv.load(threads=1)
-    found = model.verify(pictures(model.graph, 2))
+    found = model.verify(pictures(model.graph, 1))
     assert found.ok
-    assert found.images == found.same_labels == 2
+    assert found.images == found.same_labels == 1
     assert found.largest_difference < 1e-4
     assert all(step.differing == 0 for step in found.steps if step.exact)
     exact = {step.kernel for step in found.steps if step.exact}

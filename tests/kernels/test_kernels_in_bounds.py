@@ -1,5 +1,10 @@
 """Whole plans, every buffer between forbidden pages: no kernel reads or writes beside its maps."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from engine import chain, graph_of, images, random_bits, random_norm, reference_values, signs
@@ -74,14 +79,14 @@ def test_binary_convolutions(channels, geometry, at_end):
 
 
 @at_both_ends
-@pytest.mark.parametrize(("groups", "inner", "outer"), [(2, 64, 8), (3, 5, 8), (3, 65, 5), (9, 1, 1)])
+@pytest.mark.parametrize(
+    ("groups", "inner", "outer"), [(2, 64, 8), (3, 5, 8), (3, 65, 5), (9, 1, 1)]
+)
 def test_grouped_binary_convolutions(groups, inner, outer, at_end):
     rng = np.random.default_rng(groups)
     weight = random_bits(rng, groups * outer, 3, 3, inner)
     convolution = BinaryConv2d(weight, padding=1, groups=groups)
-    graph = chain(
-        (5, 6, groups * inner), signs(groups * inner), convolution, signs(groups * outer)
-    )
+    graph = chain((5, 6, groups * inner), signs(groups * inner), convolution, signs(groups * outer))
     assert_stays_inside(graph, at_end)
 
 
@@ -205,3 +210,45 @@ def test_fewer_images_than_the_plan_takes(at_end):
     expected = reference_values(graph, batch)["scores"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert memory.at_end == at_end
+
+
+STRAY = """
+from engine import images
+from guarded import guarded_plan
+from small_networks import binary_resnet
+import numpy as np
+from bitconv.executor import execute
+
+graph = binary_resnet(8, 64, blocks=1)
+plan, arena, memory = guarded_plan(graph, {at_end}, images=1)
+execute(plan, arena, "image", images(np.random.default_rng(0), graph, 1))
+print("inside", flush=True)
+step = next(step for step in plan.steps if step.kernel == "binary_conv2d")
+array = step.{records}
+array["{field}"][0] += {step}
+execute(plan, arena, "image", images(np.random.default_rng(0), graph, 1))
+print("outside")
+"""
+
+
+@pytest.mark.parametrize(
+    ("records", "field", "at_end", "step"),
+    [
+        ("parameters", "source_offset", True, 1),  # one word behind the map of bits
+        ("parameters", "source_offset", False, -1),
+        ("parameters", "weights", True, 1),
+        ("parameters", "weights", False, -1),
+        ("program", "vector", False, -1),
+    ],
+)
+def test_one_element_astray_ends_the_process(records, field, at_end, step):
+    script = STRAY.format(records=records, field=field, at_end=at_end, step=step)
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stdout == "inside\n"
+    assert finished.returncode in (-signal.SIGSEGV, -signal.SIGBUS)

@@ -1,14 +1,12 @@
 """The vector instructions against NumPy, for this machine's target and for the shapes of others."""
 
-import ctypes
-import mmap
 import platform
-import sys
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
+from guarded import GuardedMemory, at_both_ends, posix_only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -344,33 +342,7 @@ def test_limits_of_int32_compare_as_signed():
     assert bits[0] == 0b01010101
 
 
-class GuardedMemory:
-    """Copies arrays to where the memory before their start or after their end is forbidden."""
-
-    def __init__(self, at_end):
-        self.at_end = at_end
-        self.maps = []
-
-    def copy(self, array):
-        page = mmap.PAGESIZE
-        size = -(-array.nbytes // page) * page
-        memory = mmap.mmap(-1, size + page)
-        self.maps.append(memory)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        guard = start + size if self.at_end else start
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        assert protect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
-        offset = size - array.nbytes if self.at_end else page
-        guarded = np.frombuffer(memory, array.dtype, array.size, offset)
-        guarded[:] = array
-        return guarded
-
-
-guarded_only = pytest.mark.skipif(sys.platform == "win32", reason="mprotect belongs to POSIX")
-at_both_ends = pytest.mark.parametrize("at_end", [False, True], ids=["start", "end"])
-
-
-@guarded_only
+@posix_only
 @at_both_ends
 @pytest.mark.parametrize("run", [xnor, xnor_half, fma])
 @pytest.mark.parametrize("case", CASES)
@@ -394,7 +366,7 @@ def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
     )
 
 
-@guarded_only
+@posix_only
 @at_both_ends
 @pytest.mark.parametrize(("pack", "compare", "dtype"), COMPARISONS)
 def test_comparisons_touch_nothing_outside_their_arrays(pack, compare, dtype, at_end):

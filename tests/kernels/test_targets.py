@@ -1,0 +1,110 @@
+"""The engine compiled for processors other than this one, and with every index checked."""
+
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+x86_only = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the processors named are x86"
+)
+
+# Runs tests of the engine in a process whose settings of Numba differ.
+ENGINE = """
+    import sys
+    import pytest
+
+    def passes(tests):
+        module = "{module}"
+        return pytest.main(["-q", "-p", "no:cacheprovider", "-k", tests, module]) == 0
+"""
+
+
+def output_of(script, **settings):
+    """What a script behind ENGINE prints, run with some settings of Numba."""
+    module = (TESTS / "compiler" / "test_binary_convolutions.py").as_posix()
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(ENGINE).format(module=module) + textwrap.dedent(script),
+        ],
+        env=os.environ | settings | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@x86_only
+def test_the_engine_for_avx2_is_exact_and_its_kernel_holds_no_wider_vectors():
+    # The kernel is compiled anew each time, because Numba keeps no assembly of what it has cached.
+    assembly = output_of(
+        """
+        from numba.core.caching import NullCache
+        from bitconv.kernels.binary_conv2d import binary_conv2d
+
+        binary_conv2d._cache = NullCache()
+        assert passes("three_by_three and 130 or dense_layer")
+        print(*binary_conv2d.inspect_asm().values())
+        """,
+        NUMBA_CPU_NAME="haswell",
+        NUMBA_CPU_FEATURES="",
+    )
+    assert "vpshufb" in assembly  # it is the kernel that counts bits
+    assert "%ymm" in assembly
+    assert "%zmm" not in assembly
+
+
+@x86_only
+def test_the_engine_for_the_oldest_processors_is_exact():
+    output_of(
+        """
+        from bitconv.kernels.target import numba_target
+
+        assert numba_target().popcount == "arithmetic"
+        assert passes("three_by_three and 130 or dense_layer")
+        """,
+        NUMBA_CPU_NAME="x86-64",
+        NUMBA_CPU_FEATURES="",
+    )
+
+
+def test_the_engine_is_exact_with_every_index_checked():
+    # All of it: NUMBA_BOUNDSCHECK=1 pytest tests/compiler tests/kernels
+    output_of(
+        """
+        assert passes("three_by_three and 65 or residual_block or scales")
+        """,
+        NUMBA_BOUNDSCHECK="1",
+    )
+
+
+def test_a_checked_index_that_strays_is_an_error():
+    output_of(
+        """
+        import pytest
+        from bitconv.compiler import compile_graph
+        from bitconv.executor import execute, new_arena
+        from small_networks import binary_resnet, pictures
+
+        graph = binary_resnet()
+        plan = compile_graph(graph)
+        step = next(step for step in plan.steps if step.kernel == "binary_conv2d")
+        for array, field in ((step.parameters, "bases"), (step.program, "vector")):
+            before = array[field].copy()
+            array[field] += 10**9
+            with pytest.raises(IndexError):
+                execute(plan, new_arena(plan), "image", pictures(graph, 1))
+            array[field] = before
+        execute(plan, new_arena(plan), "image", pictures(graph, 1))
+        """,
+        NUMBA_BOUNDSCHECK="1",
+    )

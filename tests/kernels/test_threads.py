@@ -1,0 +1,219 @@
+"""One model called from many threads, and in forked children, on every threading layer."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_networks import binary_resnet, pictures
+
+from bitconv import Model
+from bitconv.kernels import threads
+
+TESTS = Path(__file__).parents[1]
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+on_every_layer = pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
+
+
+@pytest.fixture(autouse=True)
+def always_parallel(monkeypatch):
+    """Small networks spread over threads, too."""
+    monkeypatch.setattr("bitconv.compiler.builder.PARALLEL_SECONDS", 0.0)
+
+
+PREPARE = """
+    import os, signal, sys, threading
+    import numpy as np
+    from bitconv import Model
+    from bitconv.compiler import builder
+    from bitconv.kernels.threads import threading_layer
+    from small_networks import binary_resnet, pictures
+
+    builder.PARALLEL_SECONDS = 0.0
+    graph = binary_resnet(10, 64)
+    batch = pictures(graph, 3)
+
+    def start_layer():
+        try:
+            layer = threading_layer()
+        except ValueError as error:  # what Numba raises where a layer's library is not there
+            sys.exit(f"no such layer: {error}")
+        assert layer == os.environ["NUMBA_THREADING_LAYER"], layer
+
+    def in_a_child(work):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # ends the child should it hang
+            os._exit(0 if work() else 1)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, f"the child ended with status {status}"
+
+    def same(model):
+        return np.array_equal(model.predict(batch), expected)
+
+    expected = Model(graph, threads=1).predict(batch)  # serial: starts no threads
+"""
+
+
+def run_script(layer, script):
+    """Run a script behind PREPARE in a process of its own, on a threading layer."""
+    environment = os.environ | {"NUMBA_THREADING_LAYER": layer, "PYTHONPATH": python_path()}
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PREPARE) + textwrap.dedent(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if finished.stderr.startswith("no such layer"):
+        pytest.skip(f"Numba finds no {layer} here")
+    assert finished.returncode == 0, finished.stderr
+
+
+def python_path():
+    """This process's way to bitconv and to what the tests share, for another process."""
+    return os.pathsep.join([str(TESTS), *filter(None, sys.path)])
+
+
+def test_four_threads_at_once_get_what_one_gets():
+    graph = binary_resnet()
+    batches = [pictures(graph, 1 + seed % 3, seed) for seed in range(24)]
+    lone = Model(graph, threads=1)
+    expected = [lone.predict(batch) for batch in batches]
+    shared = Model(graph, threads=2)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared.predict, batches * 4))
+    for scores, wanted in zip(found, expected * 4, strict=True):
+        np.testing.assert_array_equal(scores, wanted)
+
+
+def test_a_call_leaves_the_thread_s_own_setting_as_it_was():
+    import numba
+
+    before = numba.get_num_threads()
+    graph = binary_resnet()
+    Model(graph, threads=2).predict(pictures(graph, 2))
+    assert numba.get_num_threads() == before
+    with pytest.raises(RuntimeError), threads.parallel_region(1):
+        raise RuntimeError
+    assert numba.get_num_threads() == before
+
+
+def test_a_region_has_no_more_threads_than_numba():
+    import numba
+
+    with threads.parallel_region(10_000):
+        assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+    with threads.parallel_region(1):
+        assert numba.get_num_threads() == 1
+
+
+def test_at_least_one_thread_is_usable():
+    assert 1 <= threads.usable_threads() <= (os.cpu_count() or 1)
+
+
+@on_every_layer
+def test_threads_call_at_once_on_any_layer(layer):
+    run_script(
+        layer,
+        """
+        start_layer()
+        model, right = Model(graph, threads=2), []
+
+        def work():
+            right.extend(same(model) for _ in range(25))
+
+        callers = [threading.Thread(target=work) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert right == [True] * 100, right
+        """,
+    )
+
+
+@forks
+@on_every_layer
+def test_a_child_forked_after_parallel_work_computes_the_same(layer):
+    run_script(
+        layer,
+        """
+        start_layer()
+        model = Model(graph, threads=2)
+        assert same(model)
+        in_a_child(lambda: same(model))  # the parent's model
+        in_a_child(lambda: same(Model(graph, threads=2)))  # a new one
+        in_a_child(lambda: in_a_child(lambda: same(model)) is None)  # a child of a child
+        assert same(model)
+        """,
+    )
+
+
+@forks
+@on_every_layer
+def test_a_child_forked_while_threads_are_at_work_computes_the_same(layer):
+    run_script(
+        layer,
+        """
+        start_layer()
+        model, stop = Model(graph, threads=2), threading.Event()
+        assert same(model)
+
+        def work():
+            while not stop.is_set():
+                same(model)
+
+        workers = [threading.Thread(target=work) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        try:
+            for _ in range(5):
+                in_a_child(lambda: same(model))
+        finally:
+            stop.set()
+        for worker in workers:
+            worker.join()
+        """,
+    )
+
+
+@forks
+@on_every_layer
+def test_a_child_forked_before_any_parallel_work_computes_the_same(layer):
+    run_script(
+        layer,
+        """
+        model = Model(graph, threads=2)
+        in_a_child(lambda: (start_layer(), same(model))[1])
+        start_layer()
+        assert same(model)
+        in_a_child(lambda: same(model))
+        """,
+    )
+
+
+@forks
+def test_a_pool_of_forked_processes_shares_the_work():
+    run_script(
+        "omp",
+        """
+        from multiprocessing import get_context
+
+        start_layer()
+        model = Model(graph, threads=2)
+        assert same(model)
+
+        def work(image):
+            return model.predict(image[None])
+
+        with get_context("fork").Pool(2) as pool:
+            scores = pool.map(work, batch, chunksize=1)
+        np.testing.assert_array_equal(np.concatenate(scores), expected)
+        """,
+    )
