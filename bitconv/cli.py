@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from bitconv.errors import BitconvError, MissingPackageError
 from bitconv.text import printable
 
-PACKAGES = {"typer": "typer", "rich": "rich", "PIL": "pillow"}  # module and package
+PACKAGES = {"click": "click", "rich": "rich", "PIL": "pillow"}  # module and package
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
+import click
 import numpy as np
-import typer
 
 from bitconv import __version__
 from bitconv.classification import Classification, Failure, class_scores, classify
@@ -19,38 +19,17 @@ from bitconv.text import printable, table
 if TYPE_CHECKING:
     from bitconv.model import Model
 
-app = typer.Typer(
-    name="bitconv",
-    help="Run binarized convolutional networks.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+MODEL_HELP = "A shipped name or the path of an .h5 file."
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads to use; all usable cores by default.",
 )
 
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A shipped name or the path of an .h5 file.")
-]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads to use; all usable cores by default.")
-]
 
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"bitconv {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
+@click.group(no_args_is_help=True)
+@click.version_option(__version__, message="bitconv %(version)s")
+def app() -> None:
     """Run binarized convolutional networks."""
 
 
@@ -90,19 +69,19 @@ def _load(name: str, threads: int | None, quiet: bool = False) -> Model:
 
 
 @app.command()
-def run(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="IMAGE", help="Pictures; by default one of a cat."),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="A shipped name or the path of an .h5 file.")
-    ] = DEFAULT_MODEL,
-    top: Annotated[int, typer.Option(min=1, help="How many labels to print.")] = 5,
-    threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-) -> None:
-    """Classify pictures."""
+@click.argument("images", metavar="[IMAGE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help=MODEL_HELP)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How many labels to print.",
+)
+@threads_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def run(images: tuple[Path, ...], model: str, top: int, threads: int | None, as_json: bool) -> None:
+    """Classify pictures; by default one of a cat."""
     loaded = _load(model, threads, quiet=as_json)
     results: list[Classification | Failure] = []
     for image in images or [SAMPLE_PICTURE]:
@@ -119,11 +98,12 @@ def run(
     else:
         print(engine)
     if any(isinstance(result, Failure) for result in results):
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 @app.command()
-def info(model: ModelName) -> None:
+@click.argument("model")
+def info(model: str) -> None:
     """Describe a model and what each layer costs."""
     from bitconv.cost import summarize
     from bitconv.file import read
@@ -166,18 +146,15 @@ def models() -> None:
 
 
 @app.command()
-def evaluate(
-    model: ModelName,
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="CIFAR-10's binary batches, or a folder with one folder of pictures a class.",
-        ),
-    ],
-    threads: Threads = None,
-) -> None:
-    """Measure the accuracy of a model on labelled pictures."""
+@click.argument("model")
+@click.argument("data", type=click.Path(path_type=Path))
+@threads_option
+def evaluate(model: str, data: Path, threads: int | None) -> None:
+    """Measure the accuracy of a model on labelled pictures.
+
+    DATA is a folder or file of CIFAR-10's binary batches, or a folder with one folder of pictures
+    a class.
+    """
     from bitconv import evaluation
     from bitconv.datasets import open_dataset
     from bitconv.terminal import image_progress

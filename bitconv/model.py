@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -265,30 +265,18 @@ class Model:
 
         return summarize(self._graph)
 
-    @property
-    def compiled(self) -> bool:
-        """Whether `run` needs no compilation: its kernels are in memory or in the disk cache."""
+    def uncompiled(self) -> list[str]:
+        """The functions that `run` must compile first: not in memory, nor in the disk cache."""
         from bitconv.kernels.registry import is_ready
 
-        return all(is_ready(name) for name in self._functions())
+        return [name for name in self._functions() if not is_ready(name)]
 
-    def prepare(self, progress: Callable[[int, int, str], None] | None = None) -> None:
-        """Compile or load the kernels that `run` needs; otherwise its first call does.
-
-        Parameters
-        ----------
-        progress : callable, optional
-            Called with the number of kernels done, the number of all, and the next kernel's name.
-        """
+    def prepare(self) -> None:
+        """Compile the functions that `run` needs, or load them; otherwise its first call does."""
         from bitconv.kernels.registry import compile_function
 
-        functions = self._functions()
-        for done, name in enumerate(functions):
-            if progress is not None:
-                progress(done, len(functions), name)
+        for name in self._functions():
             compile_function(name)
-        if progress is not None:
-            progress(len(functions), len(functions), "")
 
     def __repr__(self) -> str:
         name = self._graph.metadata.name or "unnamed"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+COMPILING = "Compiling the kernels for this machine (only the first time)"
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -15,21 +17,25 @@ if TYPE_CHECKING:
 
 def compile_kernels(model: Model, quiet: bool = False) -> None:
     """Make a model ready to run; say so where that takes compiling, unless `quiet`."""
-    if quiet or model.compiled:
-        model.prepare()
-        return
-    notice = "Compiling the kernels for this machine (only the first time)"
-    if not sys.stderr.isatty():
-        print(f"{notice} ...", file=sys.stderr)
-        model.prepare()
-        return
-    with _bar(notice) as progress:
-        task = progress.add_task("", total=None, doing="")
+    from bitconv.kernels.warmup import compile_side_by_side
 
-        def report(done: int, total: int, kernel: str) -> None:
-            progress.update(task, completed=done, total=total, doing=kernel)
+    missing = model.uncompiled()
+    if not missing:
+        pass
+    elif quiet:
+        compile_side_by_side(missing)
+    elif not sys.stderr.isatty():
+        print(f"{COMPILING} ...", file=sys.stderr)
+        compile_side_by_side(missing)
+    else:
+        with _bar(COMPILING) as progress:
+            task = progress.add_task("", total=len(missing), doing="")
 
-        model.prepare(report)
+            def report(done: int, kernel: str) -> None:
+                progress.update(task, completed=done, doing=kernel)
+
+            compile_side_by_side(missing, report)
+    model.prepare()
 
 
 @contextmanager

@@ -232,7 +232,7 @@ def test_help_lists_the_commands(command):
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("typer", "typer"), ("rich", "rich"), ("PIL", "pillow")]
+    ("module", "package"), [("click", "click"), ("rich", "rich"), ("PIL", "pillow")]
 )
 def test_without_the_extra_the_command_says_what_to_install(command, monkeypatch, module, package):
     monkeypatch.setitem(sys.modules, module, None)

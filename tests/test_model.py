@@ -152,11 +152,7 @@ def test_the_summary_has_a_line_a_node(resnet):
     assert all(node.name in text for node in resnet.graph.nodes)
 
 
-def test_preparing_compiles_everything_and_tells_how_far_it_is():
+def test_preparing_leaves_nothing_to_compile():
     model = Model(binary_resnet(), threads=1)
-    told = []
-    model.prepare(lambda done, total, name: told.append((done, total, name)))
-    assert [done for done, _, _ in told] == list(range(len(told)))
-    assert {total for _, total, _ in told} == {len(told) - 1}
-    assert "binary_conv2d" in [name for _, _, name in told]
-    assert model.compiled
+    model.prepare()
+    assert model.uncompiled() == []

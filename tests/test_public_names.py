@@ -7,7 +7,7 @@ import pytest
 
 import bitconv
 
-HEAVY = ("numba", "llvmlite", "h5py", "PIL", "torch", "rich", "typer", "onnx")
+HEAVY = ("numba", "llvmlite", "h5py", "PIL", "torch", "rich", "click", "onnx")
 
 
 def modules_after(script):
