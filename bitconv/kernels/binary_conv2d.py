@@ -18,7 +18,13 @@ from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail, locate
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
-from bitconv.kernels.tiles import BIT_FILTERS, BIT_PIXELS, pack_not_above_int32, xnor_tile
+from bitconv.kernels.tiles import (
+    BIT_FILTERS,
+    BIT_PIXELS,
+    pack_not_above_int32,
+    xnor_half_tile,
+    xnor_tile,
+)
 
 TILE_BLOCK = BLOCK_PIXELS // BIT_PIXELS * BIT_PIXELS  # whole tiles, so that no tile overlaps
 
@@ -38,22 +44,23 @@ def locate_windows(p, image, row, column, position, count):
 
 
 @kernel
-def count_block(words, weights, p, position, count, word, length, weight, counts):
-    """``counts[pixel, filter] = popcount(window XOR filter)`` for the words of one segment."""
+def count_block(words, weights, p, position, count, filters, length, weight, counts):
+    """``counts[pixel, filter] = popcount(window XOR filter)`` for the words of one segment.
+
+    Of the filters that only fill up the tile, half a tile or none is left out.
+    """
     for pixel in range(0, count, BIT_PIXELS):
-        xnor_tile(
-            words[word:],
-            position[pixel:],
-            weights,
-            weight,
-            p.kernel_rows,
-            p.row_step,
-            p.taps,
-            p.tap_step,
-            length,
-            counts,
-            pixel * BIT_FILTERS,
-        )
+        tile = position[pixel:]
+        at = pixel * BIT_FILTERS
+        rows, row_step, taps, tap_step = p.kernel_rows, p.row_step, p.taps, p.tap_step
+        if filters > BIT_FILTERS // 2:
+            xnor_tile(
+                words, tile, weights, weight, rows, row_step, taps, tap_step, length, counts, at
+            )
+        else:
+            xnor_half_tile(
+                words, tile, weights, weight, rows, row_step, taps, tap_step, length, counts, at
+            )
 
 
 @kernel
@@ -121,7 +128,8 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
             word = table[p.segment_table + 3 * part]
             length = table[p.segment_table + 3 * part + 1]
             skip = table[p.segment_table + 3 * part + 2] * BIT_FILTERS
-            count_block(words, weights, p, position, count, word, length, weight + skip, counts)
+            inside = words[word:]
+            count_block(inside, weights, p, position, count, filters, length, weight + skip, counts)
             base = p.bases + (part * p.classes * p.tiles + tile) * BIT_FILTERS
             dots_of_block(integers, base, integers, p, row, column, count, counts)
             if p.scales >= 0:
