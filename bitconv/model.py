@@ -124,12 +124,13 @@ class Model:
             raise UnsupportedError(
                 f"a model takes one input, the graph has {', '.join(graph.inputs)}"
             )
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
+        whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
+        if threads is not None and (not whole or threads < 1):
             raise InputError(f"threads takes a whole number from 1 up, found {threads!r}")
         from bitconv.kernels.threads import usable_threads
 
         self._graph = graph
-        self._threads = min(threads or usable_threads(), usable_threads())
+        self._threads = int(min(threads or usable_threads(), usable_threads()))
         # Filled without a lock, by operations that are atomic, so that a forked child never finds
         # one locked by a thread that it does not have.
         self._plans: dict[tuple[str, int, tuple[str, ...]], _Prepared] = {}
@@ -180,7 +181,7 @@ class Model:
         return Prediction(scores.astype(np.float32), self.labels)
 
     def predict(
-        self, images: NDArray[Any], *, nodes: Sequence[str] = ()
+        self, images: NDArray[Any], *, nodes: str | Sequence[str] = ()
     ) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """Compute a batch, in chunks of bounded memory.
 
@@ -188,7 +189,7 @@ class Model:
         ----------
         images : uint8 or float32 array of shape (N, height, width, channels)
             Of the network's input size; values 0 to 255 where the network normalizes them itself.
-        nodes : sequence of str
+        nodes : str or sequence of str
             Values to return besides the outputs.
 
         Returns
@@ -203,10 +204,11 @@ class Model:
             The array has another shape or type, or holds NaN or infinity.
         """
         batch = self._checked(images)
-        for name in nodes:
+        named = (nodes,) if isinstance(nodes, str) else tuple(nodes)
+        for name in named:
             if name not in self._graph.types:
                 raise InputError(f"the network has no node {name!r}")
-        wanted = tuple(dict.fromkeys((*self._graph.outputs, *nodes)))
+        wanted = tuple(dict.fromkeys((*self._graph.outputs, *named)))
         results = self._compute(batch, wanted)
         return results if len(wanted) > 1 else results[wanted[0]]
 
@@ -229,7 +231,7 @@ class Model:
         images : array
             As for `predict`; every value of the network is held in memory for all of them.
         """
-        from bitconv.verification import Verification, verify_step
+        from bitconv.verification import Verification, distance, verify_step
 
         batch = self._checked(images)
         plan = self._plan(str(batch.dtype), 1, ())
@@ -251,12 +253,11 @@ class Model:
         reference = self.reference(batch)
         expected = reference[output] if isinstance(reference, Mapping) else reference
         same = values[output].argmax(-1) == expected.argmax(-1)
-        difference = np.abs(values[output].astype(np.float64) - expected).max(initial=0.0)
         return Verification(
             steps=tuple(steps),
             images=len(batch),
             same_labels=int(same.all(axis=tuple(range(1, same.ndim))).sum()),
-            largest_difference=float(difference),
+            largest_difference=float(distance(values[output], expected).max(initial=0.0)),
         )
 
     def summary(self) -> Summary:
@@ -326,7 +327,7 @@ class Model:
         keep = tuple(name for name in wanted if name not in self._graph.outputs)
         chunk = self._chunk(kind, len(batch), keep)
         prepared = self._prepared(kind, chunk, keep)
-        types = {name: self._graph.types[name] for name in wanted}
+        types = {name: prepared.graph.types[name] for name in wanted}
         results = {name: np.empty((len(batch), *t.shape), t.dtype) for name, t in types.items()}
         arena = prepared.take_arena()
         for first in range(0, len(batch), chunk):
@@ -362,7 +363,7 @@ class Model:
         if key not in self._plans:
             graph = self._graph_for(kind)
             plan = compile_graph(graph, images=images, threads=self._threads, keep=keep)
-            self._plans.setdefault(key, _Prepared(plan))
+            self._plans.setdefault(key, _Prepared(graph, plan))
         return self._plans[key]
 
 
@@ -370,6 +371,7 @@ class Model:
 class _Prepared:
     """A plan with the arenas that are not in use; a call takes one, so threads never share."""
 
+    graph: Graph
     plan: Plan
     arenas: deque[NDArray[np.uint8]] = field(default_factory=deque)
 

@@ -72,7 +72,7 @@ class Verification:
         return all(step.unexplained == 0 for step in self.steps)
 
     def __str__(self) -> str:
-        width = max(len(step.value) for step in self.steps)
+        width = max((len(step.value) for step in self.steps), default=0)
         lines = []
         for step in self.steps:
             kind = "exact" if step.exact else "rounded"
@@ -131,11 +131,17 @@ def _within_rounding(
 ) -> NDArray[np.bool_]:
     """Where a difference may come from the order of a float sum; for a sign, from its input's."""
     if isinstance(operator, Sign):
-        distance, magnitude = np.abs(inputs[0] - operator.threshold), np.abs(inputs[0])
+        away, magnitude = distance(inputs[0], operator.threshold), np.abs(inputs[0])
     else:
-        distance = np.abs(np.subtract(found, expected, dtype=np.float64))
-        magnitude = np.abs(expected)
-    return distance <= ROUNDING * max(1.0, float(magnitude.max(initial=0.0)))
+        away, magnitude = distance(found, expected), np.abs(expected)
+    return away <= ROUNDING * max(1.0, float(magnitude.max(initial=0.0)))
+
+
+def distance(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
+    """``|found − expected|``, zero where both are the same infinity."""
+    with np.errstate(invalid="ignore"):
+        away = np.abs(np.subtract(found, expected, dtype=np.float64))
+    return np.where(found == expected, 0.0, away)
 
 
 def _compare(
@@ -147,7 +153,7 @@ def _compare(
     allowed: NDArray[np.bool_],
 ) -> StepVerification:
     differs = ~((found == expected) | ((found != found) & (expected != expected)))
-    difference = np.abs(np.subtract(found, expected, dtype=np.float64))[differs]
+    difference = distance(found, expected)[differs]
     return StepVerification(
         value=name,
         kernel=kernel,

@@ -8,10 +8,10 @@ from engine import chain, graph_of, random_bits, reference_values, signs
 from small_networks import binary_resnet, pictures
 
 import bitconv
-from bitconv import Model, Node
+from bitconv import Graph, Model, Node, TensorType
 from bitconv.errors import InputError
 from bitconv.model import MAX_BATCH
-from bitconv.operators import Add, BinaryConv2d, Flatten, Relu, Sign
+from bitconv.operators import Add, BinaryConv2d, Flatten, Relu, Sign, Slice
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +201,25 @@ def test_nan_and_infinity_are_refused_with_the_image(resnet, value, method):
 def test_an_unknown_node_is_refused(resnet):
     with pytest.raises(InputError, match="no node 'nowhere'"):
         resnet.predict(pictures(resnet.graph, 1), nodes=["nowhere"])
+
+
+def test_a_float_batch_keeps_its_fractions_where_a_uint8_network_only_moves_it():
+    graph = Graph(
+        {"image": TensorType((4, 6, 3), "uint8")},
+        (
+            Node("part", Slice((0, 0, 0), (4, 6, 3), (2, 2, 1)), "image"),
+            Node("flat", Flatten(), "part"),
+        ),
+    )
+    model = Model(graph, threads=1)
+    batch = np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32) * 300
+    values = model.predict(batch, nodes="image")
+    np.testing.assert_array_equal(values["flat"], model.reference(batch), strict=True)
+    np.testing.assert_array_equal(values["image"], batch, strict=True)
+    assert model.verify(batch).ok
+
+
+def test_verifying_a_network_without_steps_says_so_in_words():
+    graph = Graph({"x": TensorType((2, 2, 1))}, (Node("flat", Flatten(), "x"),))
+    verification = Model(graph, threads=1).verify(np.ones((1, 2, 2, 1), np.float32))
+    assert str(verification).startswith("equal to the reference")
