@@ -4,14 +4,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 
 from torch import nn  # noqa: E402  # after the check for torch
-from torch.nn import functional  # noqa: E402
+from torch.nn import functional  # noqa: E402  # as above
 
-from bitconv.errors import GraphError, UnsupportedError  # noqa: E402
-from bitconv.file import read  # noqa: E402
-from bitconv.graph import Metadata  # noqa: E402
-from bitconv.operators import BinaryConv2d as BinaryConv2dOperator  # noqa: E402
-from bitconv.operators import Normalize  # noqa: E402
-from bitconv.training import BinaryConv2d, BinarySign, export, to_graph  # noqa: E402
+from bitconv.errors import GraphError, UnsupportedError  # noqa: E402  # as above
+from bitconv.file import read  # noqa: E402  # as above
+from bitconv.graph import Metadata  # noqa: E402  # as above
+from bitconv.operators import BinaryConv2d as BinaryConv2dOperator  # noqa: E402  # as above
+from bitconv.operators import Normalize  # noqa: E402  # as above
+from bitconv.training import BinaryConv2d, BinarySign, export, to_graph  # noqa: E402  # as above
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (6, 13, 11, 3), dtype=np.uint8)
 NORMALIZATION = Normalize(np.array([120.0, 110, 100]), np.array([60.0, 65, 70]))

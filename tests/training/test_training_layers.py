@@ -5,8 +5,8 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from torch.nn import functional  # noqa: E402  # after the check for torch
 
-from bitconv.scales import ScaleGrid  # noqa: E402
-from bitconv.training.layers import BinaryConv2d, BinarySign  # noqa: E402
+from bitconv.scales import ScaleGrid  # noqa: E402  # as above
+from bitconv.training.layers import BinaryConv2d, BinarySign  # noqa: E402  # as above
 
 
 @pytest.fixture(autouse=True)
