@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,21 @@ import numpy as np
 
 from bitconv import __version__
 from bitconv.classification import Classification, Failure, class_scores, classify
+from bitconv.errors import InputError
+from bitconv.scales import ScaleSharing
 from bitconv.shipped import DEFAULT_MODEL, SAMPLE_PICTURE, model_path, shipped_models
 from bitconv.text import printable, table
 
 if TYPE_CHECKING:
+    from bitconv.comparison import Comparison
+    from bitconv.graph import Graph
     from bitconv.model import Model
 
 MODEL_HELP = "A shipped name or the path of an .h5 file."
+SCALE_HELP = (
+    "Adjacent filters x input channels that share a scale: 1xI is one scale a filter, 16xI one for "
+    "16 filters, 1x8 one for 8 channels of a filter, OxI one a layer."
+)
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -131,6 +140,18 @@ def info(model: str) -> None:
 
 
 @app.command()
+@click.argument("model")
+@click.option("--scale", metavar="GRID", help=f"Compare with other scales. {SCALE_HELP}")
+def cost(model: str, scale: str | None) -> None:
+    """Count what a model stores and computes, beside float32."""
+    from bitconv.cost_report import report
+    from bitconv.file import read
+
+    sharing = None if scale is None else ScaleSharing.parse(scale)
+    print(report(read(model_path(model)), sharing))
+
+
+@app.command()
 def models() -> None:
     """List the models that came with bitconv."""
     from bitconv.file import read
@@ -164,6 +185,54 @@ def evaluate(model: str, data: Path, threads: int | None) -> None:
     with image_progress() as progress:
         result = evaluation.evaluate(loaded, dataset, progress)
     print(f"{result}\n\n{Engine.of(loaded, model)}")
+
+
+@app.command()
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--scale", metavar="GRID", required=True, help=SCALE_HELP)
+@click.option(
+    "--images",
+    metavar="DATA",
+    type=click.Path(path_type=Path),
+    help="Labelled pictures, as evaluate takes them: count the labels that change.",
+)
+def reshare(model: str, out: Path, scale: str, images: Path | None) -> None:
+    """Write a model whose binary weights share their scales in another way."""
+    from bitconv import resharing
+    from bitconv.file import read, write
+
+    sharing, path = ScaleSharing.parse(scale), model_path(model)
+    if os.path.realpath(out) == os.path.realpath(path):
+        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
+    before = read(path)
+    result = resharing.reshare(before, sharing)
+    after = result.graph
+    print(result)
+    if images is not None:
+        comparison = _compare(before, after, images)
+        print(f"\n{comparison}")
+        correct = f"{100 * comparison.accuracy_after:.2f} %"
+        dataset = printable(images.resolve().name)
+        accuracy = f"{correct} of the {comparison.images:,} images of {dataset}"
+        after = replace(after, metadata=replace(after.metadata, accuracy=accuracy))
+    write(after, out)
+    sizes = f"{path.stat().st_size:,} → {out.stat().st_size:,}"
+    print(f"\nWrote {printable(str(out))} ({sizes} bytes).")
+
+
+def _compare(before: Graph, after: Graph, images: Path) -> Comparison:
+    from bitconv.comparison import compare
+    from bitconv.datasets import open_dataset
+    from bitconv.model import Model
+    from bitconv.terminal import compile_kernels, image_progress
+
+    dataset = open_dataset(images)
+    models = Model(before), Model(after)
+    for loaded in models:
+        compile_kernels(loaded)
+    with image_progress() as progress:
+        return compare(*models, dataset, progress)
 
 
 @app.command()

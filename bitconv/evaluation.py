@@ -122,11 +122,11 @@ def evaluate(
     InputError
         The model gives no class scores, does not know a class, or an image cannot be read.
     """
-    columns = _model_classes(model, dataset)
+    columns = model_classes(model, dataset)
     classes = len(model.labels)
     confusion = np.zeros((classes, classes), np.int64)
     seconds, done = 0.0, 0
-    for images, targets in _chunks(model, dataset):
+    for images, targets in prepared_chunks(model, dataset):
         if not done:
             class_scores(model, images)  # compiles what a batch needs, outside the measured time
         started = time.perf_counter()
@@ -139,7 +139,7 @@ def evaluate(
     return Evaluation(confusion, model.labels, seconds)
 
 
-def _model_classes(model: Model, dataset: Dataset) -> NDArray[np.int64]:
+def model_classes(model: Model, dataset: Dataset) -> NDArray[np.int64]:
     """For every class of the dataset, the class of the model with its name."""
     unnamed = not model.graph.metadata.labels
     if unnamed and isinstance(dataset, CifarBatch) and len(model.labels) == len(dataset.classes):
@@ -156,7 +156,7 @@ def _model_classes(model: Model, dataset: Dataset) -> NDArray[np.int64]:
     return np.array([matches[0] for matches in found])
 
 
-def _chunks(
+def prepared_chunks(
     model: Model, dataset: Dataset
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     """Prepared images and their targets."""

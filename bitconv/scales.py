@@ -2,13 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitconv.errors import GraphError
+from bitconv.errors import GraphError, InputError
 from bitconv.parameters import finite_float32, plain_integer
+
+ALL_FILTERS, ALL_CHANNELS = "O", "I"  # in the text of a `ScaleSharing`
+
+
+@dataclass(frozen=True)
+class ScaleSharing:
+    """How many adjacent filters and channels share one scale, in a layer of any size.
+
+    Written ``16xI``: 16 filters and all input channels. ``1xI`` is one scale a filter, ``1x8`` one
+    for each 8 adjacent slices of a filter, ``OxI`` one for the layer.
+
+    Attributes
+    ----------
+    filters, channels : int or None
+        Adjacent filters, and adjacent input channels of a filter; None for all of them. They need
+        not divide what a layer has.
+    """
+
+    filters: int | None = 1
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("filters", "channels"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _at_least_one(value, name))
+
+    @classmethod
+    def parse(cls, text: str) -> ScaleSharing:
+        """The sharing that a text such as ``16xI`` stands for.
+
+        Raises
+        ------
+        InputError
+            Where the text is no such thing.
+        """
+        match = re.fullmatch(r"(O|[1-9]\d{0,8})x(I|[1-9]\d{0,8})", text)
+        if match is None:
+            raise InputError(
+                f"a scale grid is written FILTERSxCHANNELS, numbers or O and I for all, such as "
+                f"16xI, 1x8 or OxI; found {text!r}"
+            )
+        filters, channels = match.groups()
+        return cls(
+            None if filters == ALL_FILTERS else int(filters),
+            None if channels == ALL_CHANNELS else int(channels),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.filters or ALL_FILTERS}x{self.channels or ALL_CHANNELS}"
+
+    def steps(self, filters: int, channels: int) -> tuple[int, int]:
+        """Filters and channels that share a scale in a layer of so many, at most all of them."""
+        return min(self.filters or filters, filters), min(self.channels or channels, channels)
+
+    def grid_shape(self, filters: int, channels: int) -> tuple[int, int]:
+        """Shape of the grid of scales of a layer of so many filters and channels."""
+        down, across = self.steps(filters, channels)
+        return -(-filters // down), -(-channels // across)
 
 
 @dataclass(frozen=True, eq=False)

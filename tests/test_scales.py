@@ -1,4 +1,4 @@
-"""The shared scale against loops over its groups."""
+"""The shared scale against loops over its groups, and the text that names a sharing."""
 
 import tracemalloc
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitconv.errors import GraphError
-from bitconv.scales import ScaleGrid
+from bitconv.errors import GraphError, InputError
+from bitconv.scales import ScaleGrid, ScaleSharing
 
 
 @st.composite
@@ -161,3 +161,47 @@ def test_a_grid_that_does_not_exist_is_refused(values, sharing, message):
 def test_a_weight_that_has_no_scale_is_refused(weight, sharing, message):
     with pytest.raises(GraphError, match=message):
         ScaleGrid.from_weight(weight, *sharing)
+
+
+@pytest.mark.parametrize(
+    ("text", "filters", "channels"),
+    [("1xI", 1, None), ("16xI", 16, None), ("1x8", 1, 8), ("OxI", None, None), ("Ox1", None, 1)],
+)
+def test_a_sharing_is_its_text(text, filters, channels):
+    sharing = ScaleSharing.parse(text)
+    assert sharing == ScaleSharing(filters, channels)
+    assert str(sharing) == text
+
+
+def test_one_scale_a_filter_is_the_default_sharing():
+    assert str(ScaleSharing()) == "1xI"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "16", "x", "16x", "xI", "0xI", "1x0", "-1xI", "IxO", "16xi", "1xI ", "1.5xI"]
+)
+def test_a_text_that_is_no_sharing_is_refused(text):
+    with pytest.raises(InputError, match="such as 16xI, 1x8 or OxI; found"):
+        ScaleSharing.parse(text)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "16", True])
+def test_a_number_that_is_no_sharing_is_refused(number):
+    for name in ("filters", "channels"):
+        with pytest.raises(GraphError, match=name):
+            ScaleSharing(**{name: number})
+
+
+@given(shared_weights(), st.booleans(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_sharing_gives_a_layer_the_grid_that_fits_it(case, all_filters, all_channels):
+    weight, down, across = case
+    filters, channels = weight.shape[0], weight.shape[-1]
+    sharing = ScaleSharing(None if all_filters else down, None if all_channels else across)
+    grid = ScaleGrid.from_weight(weight, *sharing.steps(filters, channels))
+    grid.check(filters, channels)
+    assert grid.values.shape == sharing.grid_shape(filters, channels)
+    if all_filters:
+        assert grid.filters_per_scale == filters
+    if all_channels:
+        assert grid.channels_per_scale == channels
