@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.graph import Graph
-from bitconv.operators import Conv2d, Dense, Operator, Sign, Softmax
+from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Operator, Sign, Softmax
 
 if TYPE_CHECKING:
     from bitconv.compiler import Step
@@ -27,8 +27,8 @@ class StepVerification:
         The node whose value was compared.
     kernel : str
     exact : bool
-        Whether the value must be equal bit for bit: everything but float convolutions, float dense
-        layers, softmax, and signs of those.
+        Whether the value must be equal bit for bit: everything but convolutions and dense layers
+        of float maps, softmax, and signs of those.
     differing, elements : int
         Elements that are not equal, of how many.
     largest : float
@@ -111,7 +111,10 @@ def verify_step(
         operator = nodes[name].operator
         inputs = [computed[i] if i in computed else values[i] for i in nodes[name].inputs]
         computed[name] = operator.reference(*inputs)
-        rounds = isinstance(operator, Conv2d | Dense | Softmax)
+        rounds = isinstance(operator, Conv2d | Dense | Softmax) or (
+            isinstance(operator, BinaryConv2d | BinaryDense)
+            and graph.types[nodes[name].inputs[0]].kind != "bits"
+        )
         exact[name] = not rounds and all(exact.get(i, True) for i in nodes[name].inputs)
         if name in step.writes and name in values:
             allowed = np.zeros(1, np.bool_)

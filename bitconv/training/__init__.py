@@ -11,6 +11,14 @@ except ImportError as error:
 
 from bitconv.training.agreement import Agreement
 from bitconv.training.export import export, to_graph
-from bitconv.training.layers import BinaryConv2d, BinarySign
+from bitconv.training.layers import BinaryConv2d, BinaryLinear, BinarySign, clamp_weights
 
-__all__ = ["Agreement", "BinaryConv2d", "BinarySign", "export", "to_graph"]
+__all__ = [
+    "Agreement",
+    "BinaryConv2d",
+    "BinaryLinear",
+    "BinarySign",
+    "clamp_weights",
+    "export",
+    "to_graph",
+]

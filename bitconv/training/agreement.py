@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from bitconv.errors import GraphError
+from bitconv.errors import GraphError, InputError
 from bitconv.graph import Graph, Node
-from bitconv.operators import BinaryConv2d, Sign
+from bitconv.operators import BinaryConv2d, BinaryDense, Sign
+from bitconv.training.layers import BinaryLayer
 from bitconv.training.translate import IMAGE, Translation
 
 ROUNDING = 1e-5  # of the largest magnitude in a map: above what float32 sums in any order differ
@@ -45,8 +46,9 @@ class Agreement:
 def compare(translation: Translation, images: NDArray[Any]) -> Agreement:
     """Compare a module with the references of its graph.
 
-    Every layer is fed what PyTorch fed it. Signs and the integers of binary convolutions must then
-    be equal, everything else equal up to float rounding.
+    Every layer is fed what PyTorch fed it. Signs must then be equal, and so must the integers of
+    every layer whose weights and activations are binary: its sums of signs over each run of input
+    channels that share a scale. Everything else must be equal up to float rounding.
 
     Parameters
     ----------
@@ -58,12 +60,14 @@ def compare(translation: Translation, images: NDArray[Any]) -> Agreement:
     ------
     GraphError
         Naming the first layer that differs, or the image whose label differs for no such reason.
+    InputError
+        PyTorch cannot run the module on the images.
     """
     traced: list[str] = []
     for first in range(0, len(images), CHUNK):
         chunk = images[first : first + CHUNK]
-        theirs = _pytorch_values(translation, chunk)
-        _compare_layers(translation.graph, theirs)
+        values, sums = _pytorch_values(translation, chunk)
+        theirs = _compare_layers(translation.graph, values, sums)
         ours = _graph_values(translation.graph, chunk)
         traced += _trace_labels(translation.graph, theirs, ours, first)
     return Agreement(len(images), len(images) - len(traced), tuple(traced))
@@ -77,28 +81,44 @@ class _Recorder(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
-        self.values: dict[str, NDArray[Any]] = {}
+        self.values: Values = {}
+        self.sums: dict[str, list[NDArray[Any]]] = {}  # of signs, a run of channels each
 
     def run_node(self, n: fx.Node) -> Any:
+        if n.op == "call_module":
+            layer = self.fetch_attr(str(n.target))
+            if isinstance(layer, BinaryLayer) and layer.mode == "xnor":
+                (x,), _ = self.fetch_args_kwargs_from_env(n)
+                self.sums[n.name] = list(map(_channels_last, layer.sums_of_signs(x)))
         result = super().run_node(n)
         if isinstance(result, Tensor):
-            channels_last = result.permute(0, 2, 3, 1) if result.dim() == 4 else result
-            self.values[n.name] = channels_last.contiguous().clone().numpy()
+            self.values[n.name] = _channels_last(result)
         return result
 
 
+def _channels_last(values: Tensor) -> NDArray[Any]:
+    moved = values.permute(0, 2, 3, 1) if values.dim() == 4 else values
+    return moved.contiguous().clone().numpy()
+
+
 @torch.no_grad()
-def _pytorch_values(translation: Translation, images: NDArray[Any]) -> Values:
-    """The value of every graph node that PyTorch computes too, channels last."""
+def _pytorch_values(
+    translation: Translation, images: NDArray[Any]
+) -> tuple[Values, dict[str, list[NDArray[Any]]]]:
+    """The value of every graph node that PyTorch computes too, channels last, and sums of signs."""
     graph, names = translation.graph, translation.names
     first_name = next(iter(names.values()))
     network_input = images
     if first_name != IMAGE:
         network_input = graph.nodes[0].operator.reference(images)
     recorder = _Recorder(translation.traced)
-    recorder.run(torch.from_numpy(network_input).permute(0, 3, 1, 2))
-    recorded = {name: recorder.values[step] for step, name in names.items()}
-    return {IMAGE: images, **recorded}
+    try:
+        recorder.run(torch.from_numpy(network_input).permute(0, 3, 1, 2).contiguous())
+    except RuntimeError as error:
+        raise InputError(f"PyTorch cannot run the module on these images: {error}") from error
+    values = {name: recorder.values[step] for step, name in names.items()}
+    sums = {translation.sums[step]: runs for step, runs in recorder.sums.items()}
+    return {IMAGE: images, **values}, sums
 
 
 def _graph_values(graph: Graph, images: NDArray[Any]) -> Values:
@@ -112,34 +132,41 @@ def _graph_values(graph: Graph, images: NDArray[Any]) -> Values:
 # --- Layer by layer --------------------------------------------------------------------------
 
 
-def _compare_layers(graph: Graph, theirs: Mapping[str, NDArray[Any]]) -> None:
-    """Feed every node what PyTorch fed it and compare the results."""
+def _compare_layers(graph: Graph, theirs: Values, sums: Mapping[str, list[NDArray[Any]]]) -> Values:
+    """Feed every node what PyTorch fed it and compare the results.
+
+    Returns PyTorch's values, with those of the steps that it does not take.
+    """
     values = dict(theirs)
     for node in graph.nodes:
         inputs = [
             values[name].astype(np.int8) if graph.types[name].kind == "bits" else values[name]
             for name in node.inputs
         ]
+        if node.name in sums:
+            _compare_sums(node, inputs[0], sums[node.name])
         result = node.operator.reference(*inputs)
-        if node.name not in theirs:  # a step that PyTorch does not take
+        if node.name not in theirs:
             values[node.name] = result
             continue
-        if isinstance(node.operator, BinaryConv2d):
-            _compare_integers(node, node.operator, inputs[0], theirs[node.name])
         exact = isinstance(node.operator, Sign)
         _expect_equal(node, result, theirs[node.name], 0.0 if exact else ROUNDING)
+    return values
 
 
-def _compare_integers(
-    node: Node, operation: BinaryConv2d, signs: NDArray[Any], scaled: NDArray[Any]
-) -> None:
-    """PyTorch's sums of ±α, divided by α, must round to the exact sums of signs."""
+def _compare_sums(node: Node, signs: NDArray[Any], theirs: list[NDArray[Any]]) -> None:
+    """The sums of signs over each run of input channels that share a scale must be equal."""
+    operation = node.operator
+    if isinstance(operation, BinaryDense):
+        operation, signs = operation.convolution, signs[:, None, None, :]
+    assert isinstance(operation, BinaryConv2d)
     assert operation.scale is not None  # every trained layer has one
-    ours = replace(operation, scale=None).reference(signs)
-    alpha = operation.scale.by_filter(ours.shape[-1])[:, 0]
-    live = alpha != 0
-    theirs = np.rint(scaled[..., live] / alpha[live])
-    _expect_equal(node, ours[..., live], theirs, 0.0, "sums of signs")
+    runs = operation.scale.segments(operation.weight_shape[-1])
+    weight = operation.weight.signs()
+    for run, expected in zip(runs, theirs, strict=True):
+        sums = operation.sums(signs, weight, operation.pad_value, slice(*run))
+        what = f"sums of signs over channels {run[0]} to {run[1] - 1}"
+        _expect_equal(node, sums[:, 0, 0] if expected.ndim == 2 else sums, expected, 0.0, what)
 
 
 def _expect_equal(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from bitconv.errors import InputError
 from bitconv.file import write
 from bitconv.graph import Graph, Metadata
 from bitconv.operators import Normalize
@@ -27,9 +31,14 @@ def to_graph(
     Parameters
     ----------
     module : torch.nn.Module
-        Made of `bitconv.training` layers, Conv2d, BatchNorm2d, PReLU, ReLU, Linear, AvgPool2d and
-        Flatten, joined by ``+``, ``torch.cat(..., 1)``, ``avg_pool2d``, ``relu``, ``flatten(1)``
-        and ``mean((2, 3))``. It takes one NCHW batch. It is not changed.
+        It takes one NCHW batch and does the same for every image. It is not changed. Made of
+
+        - the layers of `bitconv.training`, Conv2d, Linear, BatchNorm1d and 2d, PReLU;
+        - ReLU, LeakyReLU, ReLU6, Hardtanh, clamp, softmax over the channels, dropout, identity;
+        - max and average pools, adaptive ones whose output divides the map, ``mean((2, 3))``;
+        - ``+`` of two maps, ``*`` with a number or a parameter of one number a channel,
+          ``torch.cat(..., 1)``, padding with a constant, slices;
+        - flatten, and view or reshape to ``(batch, -1)``.
     image_shape : tuple of int
         (height, width, channels).
     normalization : Normalize, optional
@@ -41,6 +50,8 @@ def to_graph(
     ------
     UnsupportedError
         Naming the layer or function that has no operator, and its place in the module.
+    GraphError
+        Naming the layer whose parameters or input do not fit, such as weights that are NaN.
     """
     return translate(module, image_shape, normalization, metadata).graph
 
@@ -50,19 +61,29 @@ def export(
     path: str | Path,
     images: NDArray[Any],
     *,
+    labels: Sequence[str] = (),
     normalization: Normalize | None = None,
     metadata: Metadata | None = None,
 ) -> Agreement:
     """Write a module to a file, after checking on images that the file says the same.
 
+    Layer by layer the file must compute what PyTorch does: the same signs, the same sums of signs
+    in every layer whose weights and activations are binary, the same floats up to rounding; and in
+    the end the same labels.
+
     Parameters
     ----------
-    module, normalization, metadata
+    module, normalization
         As for `to_graph`.
     path : str or Path
         Of the HDF5 file.
     images : array of shape (N, height, width, channels)
         uint8 with `normalization`, float32 without; some tens of real images.
+    labels : sequence of str
+        The name of each class.
+    metadata : Metadata, optional
+        What else travels with the file. By default a picture is resized to the size of `images`;
+        its `preparation` may ask for a centre crop instead.
 
     Returns
     -------
@@ -74,9 +95,36 @@ def export(
     UnsupportedError
         As for `to_graph`.
     GraphError
-        Naming the first layer that differs from PyTorch; nothing is written then.
+        As for `to_graph`; where the number of labels is not the network's; and naming the first
+        layer that differs from PyTorch. Nothing is written then.
+    InputError
+        The images are not such an array, or `metadata` has other labels.
     """
-    translation = translate(module, images.shape[1:], normalization, metadata)
-    agreement = compare(translation, images)
+    batch = _checked(images, normalization)
+    about = _with_labels(metadata or Metadata(), tuple(labels))
+    translation = translate(module, batch.shape[1:], normalization, about)
+    agreement = compare(translation, batch)
     write(translation.graph, path)
     return agreement
+
+
+def _checked(images: NDArray[Any], normalization: Normalize | None) -> NDArray[Any]:
+    kind = "float32" if normalization is None else "uint8"
+    if not isinstance(images, np.ndarray):
+        found = type(images).__name__
+    elif images.dtype != kind or images.ndim != 4 or not images.size:
+        found = f"{images.dtype} of shape {images.shape}"
+    else:
+        return images
+    raise InputError(
+        f"images {'without' if normalization is None else 'with'} normalization are a {kind} array "
+        f"of shape (N, height, width, channels), found {found}"
+    )
+
+
+def _with_labels(metadata: Metadata, labels: tuple[str, ...]) -> Metadata:
+    if labels and metadata.labels and labels != metadata.labels:
+        raise InputError(
+            f"labels are {list(labels)}, but those of the metadata {list(metadata.labels)}"
+        )
+    return replace(metadata, labels=labels or metadata.labels)

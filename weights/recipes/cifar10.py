@@ -33,22 +33,32 @@ def normalize(images: Tensor) -> Tensor:
 
 
 def augmented(
-    images: Tensor, labels: Tensor, batch_size: int, side: int, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    side: int,
+    generator: torch.Generator,
+    *,
+    crop: int = SIDE,
+    part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled full batches, each image mirrored and shifted at random.
 
-    Images are normalized and then shrunk to `side` pixels.
+    A window of `crop` pixels is cut from the image padded by `MAX_SHIFT`, normalized, and shrunk to
+    `side` pixels. Of every batch only the images `part` are made, the same whoever makes the rest.
     """
     padded = functional.pad(images, (MAX_SHIFT,) * 4)
+    shifts = padded.shape[-1] - crop + 1
     for chosen in torch.randperm(len(images), generator=generator).split(batch_size):
         if len(chosen) < batch_size:
             return
-        shift = torch.randint(0, 2 * MAX_SHIFT + 1, (2, batch_size, 1), generator=generator)
-        rows, columns = shift + torch.arange(SIDE)
+        shift = torch.randint(0, shifts, (2, batch_size, 1), generator=generator)
+        rows, columns = shift + torch.arange(crop)
         mirror = torch.rand(batch_size, 1, generator=generator) < 0.5
         columns = torch.where(mirror, columns.flip(1), columns)
-        crop = padded[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        batch = normalize(crop.permute(0, 3, 1, 2))
-        if side != SIDE:
+        chosen, rows, columns = chosen[part], rows[part], columns[part]
+        window = padded[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        batch = normalize(window.permute(0, 3, 1, 2))
+        if side != crop:
             batch = functional.interpolate(batch, size=side, mode="bilinear", antialias=True)
         yield batch.contiguous(memory_format=torch.channels_last), labels[chosen]

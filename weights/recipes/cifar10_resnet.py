@@ -33,13 +33,13 @@ from bitconv.datasets import CIFAR10_CLASSES
 from bitconv.graph import Metadata, Preparation
 from bitconv.model import Model
 from bitconv.operators import Normalize
-from bitconv.training import BinaryConv2d, BinarySign, export, to_graph
+from bitconv.training import BinaryConv2d, BinarySign, clamp_weights, export, to_graph
 
 NAME = "cifar10-resnet"
 WEIGHTS = Path(__file__).resolve().parents[1]
 
 STAGES = ((64, 2), (128, 4), (256, 4))  # channels, binary convolutions
-FILTERS_PER_SCALE = 8
+SCALE = "8xI"  # eight adjacent filters share one
 
 EPOCHS = 18
 BATCH = 128
@@ -62,8 +62,9 @@ class BinaryBlock(nn.Module):
         super().__init__()
         self.sign = BinarySign(in_channels)
         self.convolution = BinaryConv2d(
-            in_channels, channels, 3, stride=stride, padding=1, filters_per_scale=FILTERS_PER_SCALE
+            in_channels, channels, 3, stride, padding=1, bias=False, scale=SCALE
         )
+        nn.init.kaiming_normal_(self.convolution.weight)
         self.norm = nn.BatchNorm2d(channels)
         self.activation = nn.PReLU(channels)
         self.stride, self.widens = stride, channels != in_channels
@@ -171,9 +172,7 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        for module in self.model.modules():
-            if isinstance(module, BinaryConv2d):
-                module.clamp_weight()
+        clamp_weights(self.model)
         return loss.item()
 
     def _log(self, **record: Any) -> None:
