@@ -28,6 +28,10 @@ NETWORK_SIDES = {
     "onnxruntime-signs": "onnxruntime float32, same numbers",
     "onnxruntime-float": "onnxruntime float32, same layers without signs",
 }
+WEIGHT_SIDES = {
+    "bitconv-bits": "weights of one bit",
+    "bitconv-floats": "weights −1 and +1 in float32",
+}
 PROCESSES = {
     ("warm", "python"): "Python itself, doing nothing",
     ("warm", "import"): "`import bitconv`",
@@ -42,6 +46,8 @@ def report(timings: Timings) -> str:
     sections = [_conditions(timings)]
     if {"bitconv-kernel", "bitconv-layer"} <= set(timings.sides("convolution")):
         sections.append(_convolution_section(timings))
+    if set(WEIGHT_SIDES) <= set(timings.sides("weights")):
+        sections.append(_weights_section(timings))
     if "bitconv" in timings.sides("network"):
         sections.append(_network_section(timings))
     if timings.subjects("process"):
@@ -120,6 +126,27 @@ def _operations(layer: Layer, per_mac: int) -> float:
     """``64·p·n / (n + 64)`` for outputs of n products, at p operations a float product."""
     products = layer.macs / (layer.size**2 * layer.channels)
     return per_mac * products / (products / WORD_BITS + 1)
+
+
+def _weights_section(timings: Timings) -> str:
+    question = "weights"
+    layers = timings.subjects(question)
+    bits, floats = WEIGHT_SIDES
+
+    def speed(of: Callable[..., float], layer: str) -> str:
+        return f"{of(question, layer, floats) / of(question, layer, bits):.2f}×"
+
+    rows = [
+        *_times(timings, question, WEIGHT_SIDES, 1e3),
+        ["speed with one bit ÷ float32, medians", *(speed(timings.median, x) for x in layers)],
+        ["speed with one bit ÷ float32, minima", *(speed(timings.minimum, x) for x in layers)],
+    ]
+    return f"""## Binary weights on a float map, beside float weights
+
+The same convolutions of a float map, one image, one thread, the step of the convolution alone. Both
+sides give the same numbers bit for bit. Milliseconds; then how fast the bits are beside the floats.
+
+{_table(["measured", *layers], rows)}"""
 
 
 def _network_section(timings: Timings) -> str:

@@ -82,6 +82,10 @@ class Context:
     def shape(self, name: str) -> tuple[int, ...]:
         return self.graph.types[name].shape
 
+    def reads_bits(self, node: Node) -> bool:
+        """Whether the first input of a node is a map of signs."""
+        return self.graph.types[node.inputs[0]].kind == "bits"
+
     def store(self, name: str) -> Value:
         """Memory for the value, with the ring that its readers need."""
         self.values[name] = self.builder.new_value(self.layout(name))
@@ -144,7 +148,8 @@ class Context:
         for node in self.nodes:
             operator = node.operator
             if isinstance(operator, Conv2d) or (
-                isinstance(operator, BinaryConv2d) and is_dense_packing(input_segments(operator))
+                isinstance(operator, BinaryConv2d)
+                and (not self.reads_bits(node) or is_dense_packing(input_segments(operator)))
             ):
                 height, width, _ = self.shape(node.inputs[0])
                 ring = reach(operator.window, height, width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitconv.bits import words_for
 from bitconv.compiler.builder import Value, at
@@ -15,14 +16,16 @@ from bitconv.compiler.thresholds import IntegerSign, integer_sign, is_monotone
 from bitconv.compiler.weights import (
     Borders,
     filter_words,
+    sign_words,
     tile_binary_weights,
     tile_by_filter,
     tile_float_weights,
+    tile_sign_weights,
     window_bases,
 )
 from bitconv.graph import Node
 from bitconv.kernels.records import Opcode
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS
+from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
 from bitconv.operators.window import Window
 
@@ -76,6 +79,12 @@ def binary_convolution(context: Context, node: Node) -> None:
     if isinstance(operator, BinaryDense):
         operator = operator.convolution
     assert isinstance(operator, BinaryConv2d)
+    lower = _convolution_of_bits if context.reads_bits(node) else _convolution_of_floats
+    lower(context, node, operator)
+
+
+def _convolution_of_bits(context: Context, node: Node, operator: BinaryConv2d) -> None:
+    """Binary weights and binary activations."""
     name = node.inputs[0]
     height, width = context.values[name].layout.height, context.values[name].layout.width
     ring = reach(operator.window, height, width)
@@ -106,6 +115,37 @@ def binary_convolution(context: Context, node: Node) -> None:
         records=[record],
         program=program.instructions,
         seconds=macs / BINARY_MACS_PER_SECOND,
+    )
+
+
+def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d) -> None:
+    """Binary weights and float activations."""
+    source = context.floats(node.inputs[0])
+    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    _rescale(program, operator, node)
+    program.follow(node.name)
+    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
+    rows, columns = operator.window.output_size(source.layout.height, source.layout.width)
+    record = {
+        **_geometry(source, operator.window, _is_merged(operator)),
+        **_sign_constants(context, operator),
+        "rows": rows,
+        "columns": columns,
+        "taps": 1 if _is_merged(operator) else kernel_columns,
+        "groups": operator.groups,
+        "group_channels": channels,
+        "group_filters": filters // operator.groups,
+        "tiles": -(-(filters // operator.groups) // SIGN_FILTERS),
+    }
+    macs = rows * columns * filters * kernel_rows * kernel_columns * channels
+    context.builder.add_step(
+        "binary_weight_conv2d",
+        nodes=program.nodes,
+        reads={node.inputs[0]: source, **program.reads},
+        writes=program.writes,
+        records=[record],
+        program=program.instructions,
+        seconds=macs / FLOAT_MACS_PER_SECOND,
     )
 
 
@@ -185,7 +225,7 @@ def _binary_constants(
     window = operator.window
     padded = operator.pad_value != 1 and reach(window, height, width) != NO_RING
     borders = (Borders.of if padded else Borders.none)(window, height, width)
-    bases = tile_by_filter(window_bases(operator, bits, runs, borders), groups)
+    bases = tile_by_filter(window_bases(operator, bits, runs, borders), groups, BIT_FILTERS)
     constants = {
         "weights": add(tile_binary_weights(bits, groups, runs)),
         "filter_words": sum(filter_words(window.kernel, runs)),
@@ -199,11 +239,10 @@ def _binary_constants(
         "scales": -1,
         "limits": -1,
     }
-    if len(runs) > 1 and operator.scale is not None:
-        scales = operator.scale.by_filter(len(bits)).T
-        constants["scales"] = add(tile_by_filter(np.ascontiguousarray(scales), groups))
+    if len(runs) > 1:
+        constants["scales"] = add(_scales_by_run(operator, BIT_FILTERS))
     if comparison is not None:
-        limits = tile_by_filter(comparison.limits, groups)
+        limits = tile_by_filter(comparison.limits, groups, BIT_FILTERS)
         limits[..., len(bits) // groups :] = np.iinfo(np.int32).min
         constants["limits"] = add(limits)
     return constants
@@ -223,3 +262,30 @@ def _segment_table(
             table.append((word, length * merged, start))
             word += length
     return np.array(table, np.int64)
+
+
+def _sign_constants(context: Context, operator: BinaryConv2d) -> dict[str, int]:
+    """Weights of one bit and the scales of partial sums, put among the constants."""
+    add = context.builder.constants.add
+    runs = scale_runs(operator)
+    words = sign_words(operator.window.kernel, runs)
+    merged = operator.window.kernel[1] if _is_merged(operator) else 1
+    table = [
+        (first, (end - first) * merged, start)
+        for (first, end), start in zip(runs, np.cumsum([0, *words]), strict=False)
+    ]
+    partial = len(runs) > 1
+    return {
+        "weights": add(tile_sign_weights(operator.weight.bits(), operator.groups, runs)),
+        "filter_words": sum(words),
+        "runs": len(runs),
+        "run_table": add(np.array(table, np.int64)),
+        "scales": add(_scales_by_run(operator, SIGN_FILTERS)) if partial else -1,
+    }
+
+
+def _scales_by_run(operator: BinaryConv2d, tile_filters: int) -> NDArray[np.float32]:
+    """Scales of partial sums, (groups, runs, filters of all tiles)."""
+    assert operator.scale is not None  # what else would part the sums
+    scales = operator.scale.by_filter(operator.weight_shape[0]).T
+    return tile_by_filter(np.ascontiguousarray(scales), operator.groups, tile_filters)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.bits import pack_words, words_for
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, arrange_weights
+from bitconv.kernels.sign_products import WORD_STEPS
+from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS, arrange_weights
 from bitconv.operators import BinaryConv2d, Conv2d
 from bitconv.operators.window import Window
+
+Number = TypeVar("Number", np.float32, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +93,14 @@ def filter_words(kernel: tuple[int, int], runs: list[tuple[int, int]]) -> list[i
     return [kernel[0] * kernel[1] * words_for(end - first) for first, end in runs]
 
 
-def tile_by_filter(
-    values: NDArray[np.float32] | NDArray[np.int32], groups: int
-) -> NDArray[np.float32] | NDArray[np.int32]:
-    """Arrange (..., O) to (groups, ..., tiles · BIT_FILTERS), filled up with zeros."""
+def tile_by_filter(values: NDArray[Number], groups: int, tile_filters: int) -> NDArray[Number]:
+    """Arrange (..., O) to (groups, ..., tiles · tile_filters), filled up with zeros."""
     filters = values.shape[-1] // groups
-    tiles = -(-filters // BIT_FILTERS)
-    grouped = np.moveaxis(values.reshape(*values.shape[:-1], groups, filters), -2, 0)
-    padded = np.zeros((*grouped.shape[:-1], tiles * BIT_FILTERS), values.dtype)
+    tiles = -(-filters // tile_filters)
+    grouped: NDArray[Number] = np.moveaxis(
+        values.reshape(*values.shape[:-1], groups, filters), -2, 0
+    )
+    padded = np.zeros((*grouped.shape[:-1], tiles * tile_filters), values.dtype)
     padded[..., :filters] = grouped
     return padded
 
@@ -134,3 +138,42 @@ def tile_float_weights(operator: Conv2d) -> NDArray[np.float32]:
     padded = np.zeros((operator.groups, tiles * FLOAT_FILTERS, flat.shape[-1]), np.float32)
     padded[:, :filters] = flat
     return padded.reshape(operator.groups, tiles, FLOAT_FILTERS, -1).transpose(0, 1, 3, 2)
+
+
+def tile_sign_weights(
+    bits: NDArray[np.bool_], groups: int, runs: list[tuple[int, int]]
+) -> NDArray[np.uint32]:
+    """Pack filters for `sign_tile`.
+
+    Parameters
+    ----------
+    bits : bool array of shape (O, kernel height, kernel width, I)
+    groups : int
+    runs : list of (first, end)
+        Runs of input channels; each starts on a word.
+
+    Returns
+    -------
+    uint32 array of shape (groups, tiles, words of a filter, SIGN_FILTERS)
+        Words of a filter run by run; in a run its bits by kernel row, column and channel, the first
+        one the highest of its word. The filters that fill up the last tile are zero.
+    """
+    filters = bits.shape[0] // groups
+    tiles = -(-filters // SIGN_FILTERS)
+    packed = np.concatenate([_high_bits_first(bits[..., first:end]) for first, end in runs], axis=1)
+    padded = np.zeros((groups, tiles * SIGN_FILTERS, packed.shape[1]), np.uint32)
+    padded[:, :filters] = packed.reshape(groups, filters, -1)
+    return padded.reshape(groups, tiles, SIGN_FILTERS, -1).transpose(0, 1, 3, 2)
+
+
+def sign_words(kernel: tuple[int, int], runs: list[tuple[int, int]]) -> list[int]:
+    """Words of a filter that belong to each run, as `tile_sign_weights` packs them."""
+    return [-(-kernel[0] * kernel[1] * (end - first) // WORD_STEPS) for first, end in runs]
+
+
+def _high_bits_first(bits: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Pack (O, ...) to (O, words), filled up with zeros."""
+    flat = bits.reshape(len(bits), -1)
+    padded = np.zeros((len(flat), -(-flat.shape[1] // WORD_STEPS) * WORD_STEPS), np.bool_)
+    padded[:, : flat.shape[1]] = flat
+    return np.packbits(padded, axis=1).view(">u4").astype(np.uint32)

@@ -18,6 +18,7 @@ from bitconv.kernels.microkernel import (
     call_llvm,
     load_vector,
     store_vector,
+    weight_row,
 )
 
 
@@ -39,24 +40,36 @@ class LaneSums:
         builder: ir.IRBuilder,
         activations: Sequence[ir.Value],
         weights: ir.Value,
+        first: ir.Value,
         length: ir.Value,
     ) -> None:
+        run_weights = weight_row(builder, self.tile, weights, first)
         with cgutils.for_range(builder, length) as k:
-            row = builder.gep(weights, [builder.mul(k.index, I64(self.tile.filters))])
+            row = weight_row(builder, self.tile, run_weights, k.index)
             filters = [
                 load_vector(builder, self.vector, row, column) for column in self.tile.columns
             ]
-            for run, cells in zip(activations, self.cells, strict=True):
-                activation = builder.load(builder.gep(run, [k.index]))
-                lanes = broadcast(builder, activation, self.tile.lanes)
-                for cell, weight in zip(cells, filters, strict=True):
-                    self.add_product(builder, cell, lanes, weight)
+            self.add_products(builder, activations, k.index, filters)
 
     def end(self, builder: ir.IRBuilder) -> None:
         for pixel, cells in enumerate(self.cells):
             for column, cell in zip(self.tile.columns, cells, strict=True):
                 result = self.result(builder, builder.load(cell))
                 store_vector(builder, result, self.sums, pixel * self.tile.filters + column)
+
+    def add_products(
+        self,
+        builder: ir.IRBuilder,
+        activations: Sequence[ir.Value],
+        k: ir.Value,
+        filters: Sequence[ir.Value],
+    ) -> None:
+        """Add the products of activation k of each pixel with vectors of weights."""
+        for run, cells in zip(activations, self.cells, strict=True):
+            activation = builder.load(builder.gep(run, [k]))
+            lanes = broadcast(builder, activation, self.tile.lanes)
+            for cell, weight in zip(cells, filters, strict=True):
+                self.add_product(builder, cell, lanes, weight)
 
     def add_product(
         self, builder: ir.IRBuilder, cell: ir.Value, activation: ir.Value, weight: ir.Value

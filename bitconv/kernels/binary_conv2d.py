@@ -134,7 +134,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
             dots_of_block(integers, base, integers, p, row, column, count, counts)
             if p.scales >= 0:
                 scale = p.scales + (part * p.tiles + tile) * BIT_FILTERS
-                _add_scaled(counts, floats, scale, count, segment == 0, block)
+                add_scaled(counts, floats, scale, BIT_FILTERS, count, segment == 0, block)
         if p.limits >= 0:
             limit = p.limits + (group * p.tiles + tile) * BIT_FILTERS
             store_signs(
@@ -159,15 +159,15 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
 
 
 @kernel
-def _add_scaled(dots, scales, scale, count, first, block):
-    """``block ← block + dots · scale``, starting from ``dots · scale``; a scale a filter."""
-    factor = scales[scale : scale + BIT_FILTERS]
+def add_scaled(sums, scales, scale, filters, count, first, block):
+    """``block ← block + sums · scale``, starting from ``sums · scale``; a scale a filter."""
+    factor = scales[scale : scale + filters]
     for pixel in range(count):
-        dot = dots[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
-        x = block[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
+        terms = sums[pixel * filters : (pixel + 1) * filters]
+        x = block[pixel * filters : (pixel + 1) * filters]
         if first:
-            for f in range(BIT_FILTERS):
-                x[f] = np.float32(dot[f]) * factor[f]
+            for f in range(filters):
+                x[f] = np.float32(terms[f]) * factor[f]
         else:
-            for f in range(BIT_FILTERS):
-                x[f] += np.float32(dot[f]) * factor[f]
+            for f in range(filters):
+                x[f] += np.float32(terms[f]) * factor[f]

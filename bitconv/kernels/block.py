@@ -31,3 +31,9 @@ def block_scratch(arena, start):
 def count_scratch(arena, start):
     """Counts (int32) of a block, beside its values."""
     return arena[start + _VALUES : start + 2 * _VALUES].view(np.int32)
+
+
+@kernel
+def sum_scratch(arena, start):
+    """Sums (float32) of a block, beside its values."""
+    return arena[start + _VALUES : start + 2 * _VALUES].view(np.float32)

@@ -26,6 +26,7 @@ from bitconv.kernels.microkernel import (
     constant,
     load_vector,
     store_vector,
+    weight_row,
 )
 
 LARGEST_BYTE = 2**8 - 1
@@ -54,9 +55,11 @@ class ByteCounts:
         builder: ir.IRBuilder,
         activations: Sequence[ir.Value],
         weights: ir.Value,
+        first: ir.Value,
         length: ir.Value,
     ) -> None:
         """Add as many words at a time as the bytes have room for."""
+        run_weights = weight_row(builder, self.tile, weights, first)
         with _while_below(builder, length) as done:
             start = builder.load(done)
             left = builder.sub(length, start)
@@ -65,7 +68,7 @@ class ByteCounts:
             self.add_words(
                 builder,
                 [builder.gep(run, [start]) for run in activations],
-                builder.gep(weights, [builder.mul(start, I64(self.tile.filters))]),
+                weight_row(builder, self.tile, run_weights, start),
                 words,
             )
             add_to(builder, done, words)

@@ -73,9 +73,10 @@ class Arithmetic(Protocol):
         builder: ir.IRBuilder,
         activations: Sequence[ir.Value],
         weights: ir.Value,
+        first: ir.Value,
         length: ir.Value,
     ) -> None:
-        """Add `length` adjacent activations of each pixel times as many rows of weights."""
+        """Add `length` adjacent activations of each pixel times rows of weights from `first` on."""
 
     def end(self, builder: ir.IRBuilder) -> None:
         """Store the sums, pixel by pixel."""
@@ -104,7 +105,6 @@ def generate(builder: ir.IRBuilder, tile: Tile, arithmetic: Arithmetic, operands
         for pixel in range(tile.pixels)
     ]
     windows = [builder.gep(operands.activations, [offset]) for offset in offsets]
-    run_weights = builder.mul(operands.length, I64(tile.filters))
     with cgutils.for_range(builder, operands.rows) as row:
         row_start = builder.mul(row.index, operands.row_stride)
         row_runs = builder.mul(row.index, operands.taps)
@@ -114,10 +114,16 @@ def generate(builder: ir.IRBuilder, tile: Tile, arithmetic: Arithmetic, operands
             arithmetic.add_run(
                 builder,
                 [builder.gep(window, [start]) for window in windows],
-                builder.gep(operands.weights, [builder.mul(run, run_weights)]),
+                operands.weights,
+                builder.mul(run, operands.length),
                 operands.length,
             )
     arithmetic.end(builder)
+
+
+def weight_row(builder: ir.IRBuilder, tile: Tile, weights: ir.Value, row: ir.Value) -> ir.Value:
+    """Pointer to a row of weights that has one element a filter."""
+    return builder.gep(weights, [builder.mul(row, I64(tile.filters))])
 
 
 def accumulators(builder: ir.IRBuilder, tile: Tile, vector: ir.VectorType) -> list[list[ir.Value]]:

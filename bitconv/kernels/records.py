@@ -94,6 +94,19 @@ CONV2D = np.dtype(
     ]
 )
 
+BINARY_WEIGHT_CONV2D = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("stride_row", "stride_column", "kernel_rows", "row_step", "taps", "tap_step"),
+        *_integers("groups", "group_channels", "group_filters", "tiles", "weights", "filter_words"),
+        # int64 table of a (channel, length, weight start) for every run that shares a scale
+        *_integers("runs", "run_table"),
+        *_integers("scales"),  # -1 when the program does the scaling
+        *_SCRATCH,
+    ]
+)
+
 BINARY_CONV2D = np.dtype(
     [
         *_place("source"),

@@ -41,6 +41,9 @@ KERNELS = {
     "binary_conv2d": Kernel(
         "binary_conv2d", records.BINARY_CONV2D, runs_program=True, divisible=True
     ),
+    "binary_weight_conv2d": Kernel(
+        "binary_weight_conv2d", records.BINARY_WEIGHT_CONV2D, runs_program=True, divisible=True
+    ),
     "conv2d": Kernel("conv2d", records.CONV2D, runs_program=True, divisible=True),
     "copy_bits": Kernel("copying", records.COPY),
     "copy_bytes": Kernel("copying", records.COPY),

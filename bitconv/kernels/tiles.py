@@ -2,6 +2,7 @@
 
     xnor_tile, xnor_half_tile    differing bits of a tile of windows and filters
     fma_tile                     products of a tile of float windows and filters
+    sign_tile                    the same with filters of one bit a weight
     pack_below, pack_not_above, pack_not_above_int32
                                  comparisons, stored as bits
 
@@ -26,6 +27,7 @@ from bitconv.kernels import table_counts
 from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
 from bitconv.kernels.microkernel import I8, I64, Arithmetic, Operands, Tile, generate, load_vector
+from bitconv.kernels.sign_products import SignProducts
 from bitconv.kernels.table_counts import TableCounts
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
 
@@ -59,6 +61,12 @@ BIT_FILTERS = BIT_TILE.filters
 FLOAT_TILE = Tile(pixels=6, vectors=numba_target().vector_registers // 8, lanes=FLOAT_LANES)
 FLOAT_PIXELS = FLOAT_TILE.pixels
 FLOAT_FILTERS = FLOAT_TILE.filters
+
+# Fewer sums than in FLOAT_TILE: the bits and what they become need registers, too. The more pixels
+# to a vector, the fewer bits to turn into floats.
+SIGN_TILE = Tile(pixels=numba_target().vector_registers // 16 * 5, vectors=2, lanes=FLOAT_LANES)
+SIGN_PIXELS = SIGN_TILE.pixels
+SIGN_FILTERS = SIGN_TILE.filters
 
 
 def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -206,6 +214,42 @@ def fma_tile(
         sum_offset,
     )
     return signature, tile_codegen(FLOAT_TILE, FusedMultiplyAdd)
+
+
+@instruction
+def sign_tile(
+    _context: Any,
+    activations: Any,
+    pixel_offsets: Any,
+    weights: Any,
+    weight_offset: Any,
+    rows: Any,
+    row_stride: Any,
+    taps: Any,
+    tap_stride: Any,
+    length: Any,
+    sums: Any,
+    sum_offset: Any,
+) -> Any:
+    """As `fma_tile`, for SIGN_PIXELS windows and SIGN_FILTERS filters of weights −1 and +1.
+
+    With i = (r * taps + t) * length + k, the weight is −1 where bit ``31 - i % 32`` is set in
+    ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``, a uint32 array.
+    """
+    signature = signature_of(
+        activations,
+        pixel_offsets,
+        weights,
+        weight_offset,
+        rows,
+        row_stride,
+        taps,
+        tap_stride,
+        length,
+        sums,
+        sum_offset,
+    )
+    return signature, tile_codegen(SIGN_TILE, SignProducts)
 
 
 @instruction

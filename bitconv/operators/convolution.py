@@ -171,24 +171,27 @@ class Conv2d(_Convolution):
 
 @dataclass(frozen=True, eq=False)
 class BinaryConv2d(_Convolution):
-    """Convolution with weights −1 and +1.
+    """Convolution with weights −1 and +1, of signs (XNOR-Net) or of numbers (BWN).
 
     ``y = (((dot · α) · activation_scale) · K) + bias``, rounded to float32 after every operation;
-    what is absent is left out. `dot` is the exact integer sum. Where α differs by input channel,
-    the sum splits into partial sums that are scaled and added in the order of the channels.
+    what is absent is left out. Of signs, `dot` is the exact integer sum; of numbers (arXiv
+    1603.05279, section 3.1) it is added up in float64 and rounded once. Where α differs by input
+    channel, the sum splits into partial sums that are scaled and added in the order of the
+    channels.
 
     Attributes
     ----------
     weight : BitArray of shape (O, kernel height, kernel width, I)
     scale : ScaleGrid, optional
-        α. Without scale, bias, K and constant the result is the int32 dot product itself.
+        α. Of signs without scale, bias, K and constant, the result is the int32 dot product itself.
     bias : float32 array of shape (O,), optional
     pad_value : {0, 1, -1}
-        What a padded tap counts as.
+        What a padded tap counts as; of numbers, 0.
     activation_scale : float
         A constant in place of K (arXiv 1603.05279).
 
-    The second input, if there is one, is the map K of shape (rows, columns, groups).
+    The second input, if there is one, is the map K of shape (rows, columns, groups). It stands for
+    the magnitude of the numbers that the signs were taken of, so numbers go without.
     """
 
     name = "binary_conv2d"
@@ -210,8 +213,11 @@ class BinaryConv2d(_Convolution):
             raise GraphError(f"pad_value takes 0, 1 or -1, found {self.pad_value}")
 
     def infer(self, value: TensorType, activation_scales: TensorType | None = None) -> TensorType:
-        expect_kind(value, "bits")
+        expect_kind(value, "bits", "float32", "uint8", "int32")
         shape = self.output_shape(value)
+        if value.kind != "bits":
+            self._check_for_numbers(value, activation_scales)
+            return TensorType(shape, "float32")
         if activation_scales is not None:
             expect_kind(activation_scales, "float32")
             if activation_scales.shape != (*shape[:2], self.groups):
@@ -222,34 +228,41 @@ class BinaryConv2d(_Convolution):
         exact = activation_scales is None and not self.scaled
         return TensorType(shape, "int32" if exact else "float32")
 
+    def _check_for_numbers(self, value: TensorType, activation_scales: TensorType | None) -> None:
+        if self.pad_value != 0:
+            raise GraphError(f"pad_value {self.pad_value} is for signs, 0 for {value}")
+        if activation_scales is not None:
+            raise GraphError(f"a map of activation scales is for signs, not for {value}")
+
     @property
     def scaled(self) -> bool:
         """Whether anything follows the integer sum."""
         return self.scale is not None or self.bias is not None or self.activation_scale != 1.0
 
+    @ieee
     def reference(
         self, maps: NDArray[Any], activation_scales: NDArray[np.float32] | None = None
     ) -> NDArray[Any]:
         channels, signs = self.weight_shape[-1], self.weight.signs()
         runs = [(0, channels)] if self.scale is None else self.scale.segments(channels)
-        dots = [
-            self.sums(maps, signs, self.pad_value, slice(*run)).astype(np.int32) for run in runs
-        ]
-        if activation_scales is None and not self.scaled:
+        exact = maps.dtype == np.int8  # signs
+        kind = np.int32 if exact else np.float32
+        dots = [self.sums(maps, signs, self.pad_value, slice(*run)).astype(kind) for run in runs]
+        if exact and activation_scales is None and not self.scaled:
             return dots[0]
         return self.rescale(dots, activation_scales)
 
     @ieee
     def rescale(
         self,
-        dots: Sequence[NDArray[np.int32]],
+        dots: Sequence[NDArray[Any]],
         activation_scales: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """What follows the integer sums.
+        """What follows the sums.
 
         Parameters
         ----------
-        dots : sequence of int32 arrays of shape (..., O)
+        dots : sequence of int32 or float32 arrays of shape (..., O)
             The sums over each run of input channels that shares a scale.
         activation_scales : float32 array of shape (..., groups), optional
             K.

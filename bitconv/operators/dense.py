@@ -62,6 +62,8 @@ class Dense(Operator):
 class BinaryDense(Operator):
     """A fully connected layer with weights −1 and +1: a 1×1 `BinaryConv2d` of one pixel.
 
+    Of signs or, as in BWN (arXiv 1603.05279, section 3.1), of numbers.
+
     Attributes
     ----------
     weight : BitArray of shape (outputs, inputs)

@@ -121,6 +121,38 @@ def test_a_depthwise_float_convolution(at_end):
 
 
 @at_both_ends
+@pytest.mark.parametrize("channels", [1, 3, 32, 65])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_binary_weights_on_float_maps(geometry, channels, at_end):
+    rng = np.random.default_rng(channels)
+    weight = random_bits(rng, 19, 3, 2, channels)
+    for across in (channels, -(-channels // 3)):
+        scale = ScaleGrid(rng.normal(size=(5, -(-channels // across))), 4, across)
+        convolution = BinaryConv2d(weight, scale, rng.normal(size=19), **geometry)
+        assert_stays_inside(chain((6, 7, channels), convolution, Relu(), signs(19)), at_end)
+
+
+@at_both_ends
+@pytest.mark.parametrize(
+    ("groups", "inner", "outer"), [(2, 32, 8), (3, 5, 7), (3, 65, 5), (9, 1, 1)]
+)
+def test_grouped_binary_weights_on_float_maps(groups, inner, outer, at_end):
+    rng = np.random.default_rng(groups)
+    weight = random_bits(rng, groups * outer, 3, 3, inner)
+    convolution = BinaryConv2d(weight, padding=1, groups=groups)
+    graph = chain((5, 6, groups * inner), convolution, kind="uint8")
+    assert_stays_inside(graph, at_end)
+
+
+@at_both_ends
+@pytest.mark.parametrize("channels", [1, 64, 65])
+def test_dense_layers_of_binary_weights_on_floats(channels, at_end):
+    rng = np.random.default_rng(channels)
+    layers = BinaryDense(random_bits(rng, 21, channels)), BinaryDense(random_bits(rng, 3, 21))
+    assert_stays_inside(chain((channels,), *layers), at_end, count=5)
+
+
+@at_both_ends
 @pytest.mark.parametrize("channels", [1, 64, 65])
 def test_dense_layers(channels, at_end):
     rng = np.random.default_rng(channels)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,20 +20,20 @@ ENGINE = """
     import sys
     import pytest
 
-    def passes(tests):
-        module = "{module}"
-        return pytest.main(["-q", "-p", "no:cacheprovider", "-k", tests, module]) == 0
+    def passes(module, tests):
+        path = "{folder}/test_" + module + ".py"
+        return pytest.main(["-q", "-p", "no:cacheprovider", "-k", tests, path]) == 0
 """
 
 
 def output_of(script, **settings):
     """What a script behind ENGINE prints, run with some settings of Numba."""
-    module = (TESTS / "compiler" / "test_binary_convolutions.py").as_posix()
+    folder = (TESTS / "compiler").as_posix()
     finished = subprocess.run(
         [
             sys.executable,
             "-c",
-            textwrap.dedent(ENGINE).format(module=module) + textwrap.dedent(script),
+            textwrap.dedent(ENGINE).format(folder=folder) + textwrap.dedent(script),
         ],
         env=os.environ | settings | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         capture_output=True,
@@ -52,7 +53,7 @@ def test_the_engine_for_avx2_is_exact_and_its_kernel_holds_no_wider_vectors():
         from bitconv.kernels.binary_conv2d import binary_conv2d
 
         binary_conv2d._cache = NullCache()
-        assert passes("three_by_three and 130 or dense_layer")
+        assert passes("binary_convolutions", "three_by_three and 130 or dense_layer")
         print(*binary_conv2d.inspect_asm().values())
         """,
         NUMBA_CPU_NAME="haswell",
@@ -64,13 +65,54 @@ def test_the_engine_for_avx2_is_exact_and_its_kernel_holds_no_wider_vectors():
 
 
 @x86_only
+def test_binary_weights_for_avx2_are_exact_and_their_kernel_holds_no_wider_vectors():
+    assembly = output_of(
+        """
+        from numba.core.caching import NullCache
+        from bitconv.kernels.binary_weight_conv2d import binary_weight_conv2d
+
+        binary_weight_conv2d._cache = NullCache()
+        assert passes("binary_weights", "(word_boundary and 130) or dense_layer or within_a_word")
+        print(*binary_weight_conv2d.inspect_asm().values())
+        """,
+        NUMBA_CPU_NAME="haswell",
+        NUMBA_CPU_FEATURES="",
+    )
+    assert re.search(r"vfmadd\d+ps.*%ymm", assembly)
+    assert "%zmm" not in assembly
+
+
+@x86_only
+def test_the_kernel_of_binary_weights_compiles_for_avx512():
+    # Only compiled: this machine need not have the instructions.
+    assembly = output_of(
+        """
+        from numba.core.caching import NullCache
+        from bitconv.kernels.binary_weight_conv2d import binary_weight_conv2d
+        from bitconv.kernels.registry import compile_function
+
+        binary_weight_conv2d._cache = NullCache()
+        compile_function("binary_weight_conv2d")
+        print(*binary_weight_conv2d.inspect_asm().values())
+        """,
+        NUMBA_CPU_NAME="skylake-avx512",
+        NUMBA_CPU_FEATURES="",
+    )
+    sums = re.findall(r"vfmadd\d+ps.*", assembly)
+    assert sums
+    assert all("%zmm" in line for line in sums)
+    assert "vpternlogd" in assembly  # one instruction makes ±1 of 16 bits
+
+
+@x86_only
 def test_the_engine_for_the_oldest_processors_is_exact():
     output_of(
         """
         from bitconv.kernels.target import numba_target
 
         assert numba_target().popcount == "arithmetic"
-        assert passes("three_by_three and 130 or dense_layer")
+        assert passes("binary_convolutions", "three_by_three and 130 or dense_layer")
+        assert passes("binary_weights", "(word_boundary and 130) or dense_layer or within_a_word")
         """,
         NUMBA_CPU_NAME="x86-64",
         NUMBA_CPU_FEATURES="",
@@ -81,7 +123,8 @@ def test_the_engine_is_exact_with_every_index_checked():
     # All of it: NUMBA_BOUNDSCHECK=1 pytest tests/compiler tests/kernels
     output_of(
         """
-        assert passes("three_by_three and 65 or residual_block or scales")
+        assert passes("binary_convolutions", "three_by_three and 65 or residual_block or scales")
+        assert passes("binary_weights", "(word_boundary and 65) or scales_by_input or dense_layer")
         """,
         NUMBA_BOUNDSCHECK="1",
     )

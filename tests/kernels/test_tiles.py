@@ -14,6 +14,7 @@ from numba import njit
 from bitconv.kernels import table_counts, tiles
 from bitconv.kernels.arithmetic import FusedMultiplyAdd
 from bitconv.kernels.microkernel import Tile
+from bitconv.kernels.sign_products import WORD_STEPS, SignProducts
 from bitconv.kernels.table_counts import TableCounts
 
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -38,6 +39,13 @@ def xnor_half(
 @njit
 def fma(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
     tiles.fma_tile(
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+    )
+
+
+@njit
+def sign(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
+    tiles.sign_tile(
         activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
     )
 
@@ -296,6 +304,69 @@ def test_sums_of_products_round_as_float32_does():
     assert np.all(error <= 576 * 2.0**-24 * (np.abs(activations) @ np.abs(weights)))
 
 
+SIGN_CASES = [
+    *CASES,
+    Case(3, 40, 1, 0, 32),  # whole words
+    Case(2, 9, 3, 50, 33),  # runs that begin within a word and end in the next
+    Case(9, 3, 1, 0, 1),  # depthwise
+]
+
+
+def sign_words(negative):
+    """Weights of one bit, (depth, filters), as `sign_tile` takes them."""
+    depth, filters = negative.shape
+    padded = np.zeros((-(-depth // WORD_STEPS) * WORD_STEPS, filters), np.uint32)
+    padded[:depth] = negative
+    highest_first = np.uint32(1) << np.arange(WORD_STEPS - 1, -1, -1, dtype=np.uint32)
+    words = padded.reshape(-1, WORD_STEPS, filters) * highest_first[:, None]
+    return words.sum(axis=1, dtype=np.uint32)
+
+
+def check_signed_sums(run, tile, reference, case, rng):
+    """Any floats, so that most sums are rounded; `reference` computes with float weights."""
+    offsets = rng.integers(0, 50, tile.pixels)
+    activations = rng.normal(size=50 + case.reach).astype(np.float32)
+    negative = rng.integers(0, 2, (case.depth, tile.filters)).astype(bool)
+    words = np.concatenate([np.full((1, tile.filters), 2**32 - 1), sign_words(negative)])
+    loops = (case.rows, case.row_stride, case.taps, case.tap_stride, case.length)
+    found, expected = np.full((2, (tile.pixels + 2) * tile.filters), -7, np.float32)
+    words = words.astype(np.uint32).reshape(-1)
+    run(activations, offsets, words, tile.filters, *loops, found, tile.filters)
+    floats = np.where(negative, -1, 1).astype(np.float32).reshape(-1)
+    reference(activations, offsets, floats, 0, *loops, expected, tile.filters)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("case", SIGN_CASES)
+def test_weights_of_one_bit_give_the_sums_of_float_weights_bit_for_bit(case):
+    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
+    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("tile", [Tile(10, 2, 16), Tile(5, 2, 8), Tile(10, 2, 4), Tile(5, 2, 4)])
+def test_weights_of_one_bit_are_exact_in_the_shapes_of_other_targets(tile):
+    run, floats = compiled(tile, SignProducts), compiled(tile, FusedMultiplyAdd)
+    for seed, case in enumerate(SIGN_CASES):
+        check_signed_sums(run, tile, floats, case, np.random.default_rng(seed))
+
+
+@given(
+    case=st.builds(
+        Case,
+        rows=st.integers(0, 4),
+        row_stride=st.integers(0, 9),
+        taps=st.integers(1, 4),
+        tap_stride=st.integers(0, 9),
+        length=st.integers(1, 70),
+    ),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_weights_of_one_bit_are_exact_for_any_window(case, seed):
+    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
+    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(seed))
+
+
 COMPARISONS = [
     pytest.param(below, np.less, np.float32, id="below"),
     pytest.param(not_above, np.less_equal, np.float32, id="not above"),
@@ -364,6 +435,29 @@ def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
         guarded.copy(np.zeros(tile.pixels * tile.filters, total)),
         0,
     )
+
+
+@posix_only
+@at_both_ends
+@pytest.mark.parametrize("case", SIGN_CASES)
+def test_the_tile_of_signs_touches_nothing_outside_its_arrays(case, at_end):
+    tile, guarded = tiles.SIGN_TILE, GuardedMemory(at_end)
+    words = -(-case.depth // WORD_STEPS) * tile.filters
+    sums = guarded.copy(np.zeros(tile.pixels * tile.filters, np.float32))
+    sign(
+        guarded.copy(np.ones(case.reach, np.float32)),
+        guarded.copy(np.zeros(tile.pixels, np.int64)),
+        guarded.copy(np.zeros(words, np.uint32)),
+        0,
+        case.rows,
+        case.row_stride,
+        case.taps,
+        case.tap_stride,
+        case.length,
+        sums,
+        0,
+    )
+    np.testing.assert_array_equal(sums, case.depth)
 
 
 @posix_only

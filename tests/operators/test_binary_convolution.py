@@ -1,4 +1,4 @@
-"""BinaryConv2d against its definition in plain Python, SciPy and PyTorch."""
+"""BinaryConv2d of signs against its definition in plain Python, SciPy and PyTorch."""
 
 from itertools import product
 
@@ -310,7 +310,5 @@ def test_a_map_of_activation_scales_of_another_size_is_refused():
 
 def test_a_binary_convolution_takes_only_single_plane_bits():
     operator = BinaryConv2d(weight=BitArray.from_bits(np.zeros((4, 1, 1, 2), bool)))
-    with pytest.raises(GraphError, match="takes bits, found 5 × 5 × 2 float32"):
-        operator.infer(TensorType((5, 5, 2)))
     with pytest.raises(GraphError, match="takes one bit plane"):
         operator.infer(TensorType((5, 5, 2), "bits", 3))
