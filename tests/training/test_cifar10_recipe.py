@@ -19,6 +19,7 @@ def recipe(monkeypatch):
     import cifar10_resnet
 
     monkeypatch.setattr(cifar10_resnet, "STAGES", ((8, 1), (16, 1)))
+    monkeypatch.setattr(cifar10_resnet, "CYCLES", ((24,), (24, 32)))
     monkeypatch.setattr(cifar10_resnet, "BATCH", 16)
     monkeypatch.setattr(cifar10_resnet.shutil, "which", lambda _: None)  # compiling takes a minute
     return cifar10_resnet
@@ -36,8 +37,8 @@ def data(tmp_path):
     return folder
 
 
-def trained(recipe, data, run, stop=2):
-    training = recipe.Training(data, run, epochs=2, seed=1)
+def trained(recipe, data, run, stop=3):
+    training = recipe.Training(data, run, seed=1)
     while training.epoch < stop:
         training.train_epoch()
     return training
@@ -46,8 +47,29 @@ def trained(recipe, data, run, stop=2):
 def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(recipe, data, tmp_path):
     whole = trained(recipe, data, tmp_path / "whole").model.state_dict()
     trained(recipe, data, tmp_path / "parts", stop=1)
+    trained(recipe, data, tmp_path / "parts", stop=2)
     parts = trained(recipe, data, tmp_path / "parts").model.state_dict()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_is_finished_after_its_last_cycle(recipe, data, tmp_path):
+    assert not trained(recipe, data, tmp_path, stop=2).finished
+    assert trained(recipe, data, tmp_path).finished
+
+
+def test_workers_share_the_images_of_a_batch(recipe, data):
+    images, labels = recipe.read_batches(data, ["test_batch"])
+
+    def batches(part):
+        generator = torch.Generator().manual_seed(1)
+        return list(recipe.augmented(images, labels, 16, 24, generator, part=part))
+
+    for whole, first, second in zip(
+        batches(slice(None)), batches(slice(0, None, 2)), batches(slice(1, None, 2)), strict=True
+    ):
+        for all_of_them, *parts in zip(whole, first, second, strict=True):
+            torch.testing.assert_close(all_of_them[0::2], parts[0])
+            torch.testing.assert_close(all_of_them[1::2], parts[1])
 
 
 def test_the_exported_model_carries_its_measured_accuracy(recipe, data, tmp_path):
@@ -61,7 +83,7 @@ def test_the_exported_model_carries_its_measured_accuracy(recipe, data, tmp_path
     graph = bitconv.read(out / "cifar10-resnet.h5")
     log = (out / "cifar10-resnet.log.jsonl").read_text().splitlines()
     *epochs, exported = map(json.loads, log)
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     correct = exported["correct"]
     predicted = recipe.predict(training.model, training.test_images).argmax(1)
     assert correct == (predicted == training.test_labels).sum()

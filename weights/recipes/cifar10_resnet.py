@@ -1,13 +1,15 @@
 """Train and export the shipped CIFAR-10 model: a binary residual network with shared scales.
 
-    python weights/recipes/cifar10_resnet.py cifar-10-batches-bin runs/resnet
+    python weights/recipes/cifar10_resnet.py cifar-10-batches-bin runs/resnet --workers 2
 
 The data is CIFAR-10's official binary layout. Every epoch leaves a checkpoint in the run's folder
 from which the same command goes on after an interruption. After the last epoch, or at once with
 ``--export-only``, the network becomes ``cifar10-resnet.h5``, with the training log and the measured
 figures of the card beside it.
 
-Training is compiled where there is a C++ compiler and runs slower, but the same, without.
+Each worker is a process of one thread with a part of every batch; on few cores that is faster than
+one process of several threads. Training is compiled where there is a C++ compiler and runs slower,
+but the same, without.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ import numpy as np
 import torch
 from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
 from model_card import write_figures
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.multiprocessing import spawn
 from torch.nn import functional
 
 from bitconv.datasets import CIFAR10_CLASSES
@@ -41,11 +44,12 @@ WEIGHTS = Path(__file__).resolve().parents[1]
 STAGES = ((64, 2), (128, 4), (256, 4))  # channels, binary convolutions
 SCALE = "8xI"  # eight adjacent filters share one
 
-EPOCHS = 18
+# Pixels of the images of each epoch. A cycle ends at a learning rate of zero; the next one starts
+# anew from where the last one ended (a warm restart, arXiv 1608.03983).
+CYCLES = ((24,) * 9 + (32,) * 9, (24,) * 24 + (32,) * 24)
 BATCH = 128
 PEAK_LEARNING_RATE = 3e-3
-WARM_UP = 0.1  # fraction of all steps
-SMALL_SIDE = 24  # of the images in the first half of the epochs
+WARM_UP = 0.1  # fraction of a cycle's steps
 LABEL_SMOOTHING = 0.1
 
 COMPARED_IMAGES = 100  # layer by layer with PyTorch
@@ -126,49 +130,75 @@ class Training:
         Folder of CIFAR-10's binary batches.
     run : Path
         Folder of ``checkpoint.pt``, which is gone on from if it is there, and ``log.jsonl``.
-    epochs, seed : int
+    seed : int
+    worker, workers : int
+        This process trains on a part of every batch, beside the others of `torch.distributed`.
     """
 
-    def __init__(self, data: Path, run: Path, epochs: int, seed: int) -> None:
+    def __init__(self, data: Path, run: Path, seed: int, worker: int = 0, workers: int = 1) -> None:
         torch.manual_seed(seed)
-        self.run, self.epochs, self.epoch = run, epochs, 0
+        self.run, self.epoch = run, 0
+        self._is_first, self._part = worker == 0, slice(worker, None, workers)
         self.images, self.labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
         self.test_images, self.test_labels = read_batches(data, ["test_batch"])
         self.generator = torch.Generator().manual_seed(seed)
         self.model = BinaryResNet().to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.model.parameters())
-        self._compiled: Callable[[Tensor], Tensor] = self.model
-        if shutil.which("c++"):
-            self._compiled = torch.compile(self.model)
         run.mkdir(parents=True, exist_ok=True)
         if self._checkpoint.exists():
             self._restore()
+        self._scores: nn.Module | Callable[[Tensor], Tensor] = self.model
+        if workers > 1:
+            self._scores = nn.parallel.DistributedDataParallel(self.model)
+        if shutil.which("c++"):
+            self._scores = torch.compile(self._scores)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last cycle is over."""
+        return self.epoch == sum(map(len, CYCLES))
 
     def train_epoch(self) -> None:
         """One pass over the training images, then a test, a line in the log and a checkpoint."""
         started, losses = time.perf_counter(), []
-        side = SMALL_SIDE if self.epoch < self.epochs // 2 else SIDE
+        sides, done = self._cycle()
+        if done == 0:
+            self.optimizer = torch.optim.Adam(self.model.parameters())
         steps = len(self.images) // BATCH
         self.model.train()
-        batches = augmented(self.images, self.labels, BATCH, side, self.generator)
+        batches = augmented(
+            self.images, self.labels, BATCH, sides[done], self.generator, part=self._part
+        )
         for step, (batch, target) in enumerate(batches):
-            losses.append(self._step(batch, target, (self.epoch + step / steps) / self.epochs))
+            losses.append(self._step(batch, target, (done + step / steps) / len(sides)))
         self.epoch += 1
+        if not self._is_first:
+            return
         correct = predict(self.model, self.test_images).argmax(1) == self.test_labels
         self._log(
             epoch=self.epoch,
-            size=side,
+            size=sides[done],
             loss=round(sum(losses) / steps, 4),
             test_accuracy=round(correct.float().mean().item(), 4),
             seconds=round(time.perf_counter() - started, 1),
         )
         self._save()
 
+    def _cycle(self) -> tuple[tuple[int, ...], int]:
+        """The cycle of the present epoch, and how many of its epochs are done."""
+        done = self.epoch
+        for sides in CYCLES:
+            if done < len(sides):
+                return sides, done
+            done -= len(sides)
+        raise SystemExit(f"{self.run}: all {self.epoch} epochs are done")
+
     def _step(self, batch: Tensor, target: Tensor, progress: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress)
-        scores = self._compiled(batch)
-        loss = functional.cross_entropy(scores, target, label_smoothing=LABEL_SMOOTHING)
+        loss = functional.cross_entropy(
+            self._scores(batch), target, label_smoothing=LABEL_SMOOTHING
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -271,19 +301,37 @@ def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
     }
 
 
+def train(worker: int, workers: int, data: Path, run: Path, seed: int) -> None:
+    """Train to the end, as one of several workers or alone."""
+    if workers > 1:
+        torch.set_num_threads(1)
+        meeting_point = f"file://{run.resolve() / 'workers'}"
+        distributed.init_process_group(
+            "gloo", init_method=meeting_point, rank=worker, world_size=workers
+        )
+    training = Training(data, run, seed, worker, workers)
+    while not training.finished:
+        training.train_epoch()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's binary batches")
     parser.add_argument("run", type=Path, help="folder of the run's checkpoint and log")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the exported model")
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")
     options = parser.parse_args()
-    training = Training(options.data, options.run, options.epochs, options.seed)
-    while not options.export_only and training.epoch < training.epochs:
-        training.train_epoch()
-    export_model(training, options.out)
+    folders = (options.data, options.run)
+    if not options.export_only:
+        if options.workers == 1:
+            train(0, 1, *folders, options.seed)
+        else:
+            options.run.mkdir(parents=True, exist_ok=True)
+            (options.run / "workers").unlink(missing_ok=True)  # of a run that was interrupted
+            spawn(train, (options.workers, *folders, options.seed), options.workers)
+    export_model(Training(*folders, options.seed), options.out)
 
 
 if __name__ == "__main__":
