@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,9 @@ def open_dataset(path: str | Path) -> Dataset:
         There is none of these, or it is damaged or empty.
     """
     source = Path(path)
-    if source.is_file():
+    if os.path.isfile(source):  # whatever the name, it raises nothing
         return _read_batch(source)
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise InputError(f"{source}: no such file or folder")
     if (source / CIFAR10_TEST_BATCH).is_file():
         return _read_batch(source / CIFAR10_TEST_BATCH)

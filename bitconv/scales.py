@@ -46,7 +46,7 @@ class ScaleSharing:
         InputError
             Where the text is no such thing.
         """
-        match = re.fullmatch(r"(O|[1-9]\d{0,8})x(I|[1-9]\d{0,8})", text)
+        match = re.fullmatch(r"(O|[1-9][0-9]{0,8})x(I|[1-9][0-9]{0,8})", text)
         if match is None:
             raise InputError(
                 f"a scale grid is written FILTERSxCHANNELS, numbers or O and I for all, such as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def model_path(model: str | Path | None = None) -> Path:
     if isinstance(name, str) and name in shipped:
         return shipped[name]
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # whatever the name, it raises nothing
         known = ", ".join(shipped) or "none"
         raise InputError(f"{name}: neither a file nor a shipped model; shipped are: {known}")
     return path

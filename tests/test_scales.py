@@ -178,7 +178,8 @@ def test_one_scale_a_filter_is_the_default_sharing():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "16", "x", "16x", "xI", "0xI", "1x0", "-1xI", "IxO", "16xi", "1xI ", "1.5xI"]
+    "text",
+    ["", "16", "x", "16x", "xI", "0xI", "1x0", "-1xI", "IxO", "16xi", "1xI ", "1.5xI", "1٣xI"],
 )
 def test_a_text_that_is_no_sharing_is_refused(text):
     with pytest.raises(InputError, match="such as 16xI, 1x8 or OxI; found"):

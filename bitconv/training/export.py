@@ -43,7 +43,8 @@ def to_graph(
         (height, width, channels).
     normalization : Normalize, optional
         What happens to a uint8 image before it enters the module, put in front of the graph.
-        Without it the graph takes what the module takes: float32.
+        Without it the graph takes what the module takes: float32. A picture then enters as its
+        bytes, numbers from 0 to 255.
     metadata : Metadata, optional
 
     Raises
@@ -69,7 +70,7 @@ def export(
 
     Layer by layer the file must compute what PyTorch does: the same signs, the same sums of signs
     in every layer whose weights and activations are binary, the same floats up to rounding; and in
-    the end the same labels.
+    the end the same labels, but where rounding alone decides, which `Agreement.traced` shows.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def _checked(images: NDArray[Any], normalization: Normalize | None) -> NDArray[A
         found = type(images).__name__
     elif images.dtype != kind or images.ndim != 4 or not images.size:
         found = f"{images.dtype} of shape {images.shape}"
+    elif not np.isfinite(images).all():
+        found = "NaN or infinity in it"
     else:
         return images
     raise InputError(

@@ -201,7 +201,7 @@ def _adaptive_kernel(build: Build, x: str, output_size: Any) -> tuple[int, int]:
     rows, columns = (
         length if some is None else some for some, length in zip(wanted, size, strict=True)
     )
-    if size[0] % rows or size[1] % columns:
+    if min(rows, columns) < 1 or size[0] % rows or size[1] % columns:
         raise UnsupportedError(f"{size[0]} × {size[1]} pixels do not divide into {output_size}")
     return size[0] // rows, size[1] // columns
 

@@ -52,7 +52,8 @@ class BinarySign(nn.Module):
     Parameters
     ----------
     channels : int
-        Channels of the input: maps (N, channels, height, width), or vectors (N, channels).
+        Channels of the input: maps (N, channels, height, width), or vectors (N, channels); N may
+        be left out.
     """
 
     def __init__(self, channels: int) -> None:
@@ -60,7 +61,7 @@ class BinarySign(nn.Module):
         self.threshold = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        threshold = self.threshold if x.dim() == 2 else self.threshold.view(-1, 1, 1)
+        threshold = self.threshold if x.dim() <= 2 else self.threshold.view(-1, 1, 1)
         return approximate_sign(x - threshold)
 
     def extra_repr(self) -> str:
@@ -113,6 +114,8 @@ class BinaryLayer(nn.Module, ABC):
     def _set_up(
         self, mode: Mode, scale: str | ScaleSharing, activation_scale: ActivationScale
     ) -> None:
+        if not self.weight.numel():
+            raise InputError(f"a layer needs weights, found the shape {tuple(self.weight.shape)}")
         if mode not in get_args(Mode):
             raise InputError(f"mode takes {_either(Mode)}, found {mode!r}")
         if activation_scale not in get_args(ActivationScale):

@@ -26,6 +26,17 @@ from bitconv.training.layers import BinaryLayer
 
 IMAGE = "image"  # the graph's input
 
+# What does not fit may raise: errors of ours, of Python and of PyTorch.
+REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 # Layers without parameters, whose forward method calls a function that `FUNCTIONS` knows.
 TRANSPARENT = (
     nn.AdaptiveAvgPool2d,
@@ -74,7 +85,7 @@ def translate(
     metadata: Metadata | None = None,
 ) -> Translation:
     """Make a graph of a module; see `bitconv.training.to_graph`."""
-    module = copy.deepcopy(module).to("cpu", torch.float32).eval()
+    module = _evaluated_copy(module)
     if type(module) in LAYERS:
         module = nn.Sequential(module)  # a layer becomes a node only within a module
     traced = _trace(module)
@@ -89,6 +100,14 @@ def translate(
     return Translation(traced, graph, names, walk.sums)
 
 
+def _evaluated_copy(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode, in float32 on the CPU; the caller's own stays as it is."""
+    try:
+        return copy.deepcopy(module).to("cpu", torch.float32).eval()
+    except (RuntimeError, TypeError) as error:  # it holds the value of a call, a file, ...
+        raise UnsupportedError(f"{type(module).__name__} cannot be copied: {error}") from error
+
+
 class _Tracer(fx.Tracer):
     """Keeps the layers of `LAYERS`, and what derives from them, whole; looks into `TRANSPARENT`."""
 
@@ -101,8 +120,8 @@ class _Tracer(fx.Tracer):
 
 def _trace(module: nn.Module) -> fx.GraphModule:
     try:
-        return fx.GraphModule(module, _Tracer().trace(module))
-    except (TypeError, ValueError, RuntimeError) as error:
+        return fx.GraphModule(module, _Tracer().trace(module), type(module).__name__)
+    except REFUSALS as error:
         raise UnsupportedError(
             f"{type(module).__name__} cannot be traced, its forward method must do the same for "
             f"every image: {error}"
@@ -165,7 +184,7 @@ class _Walk:
             if any(isinstance(self.values[node.name], str) for node in step.all_input_nodes):
                 return self._function(step)
             return self._call(step)
-        except (GraphError, UnsupportedError, TypeError, ValueError) as error:
+        except REFUSALS as error:
             kind = GraphError if isinstance(error, GraphError) else UnsupportedError
             where = f"{self.build.place or 'the module itself'} ({place_type.__name__}):{called}"
             raise kind(f"{where} {error}") from error

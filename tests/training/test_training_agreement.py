@@ -12,8 +12,8 @@ from torch_modules import Calls, floats  # noqa: E402  # after the check for tor
 from bitconv.bits import BitArray  # noqa: E402  # as above
 from bitconv.errors import GraphError  # noqa: E402  # as above
 from bitconv.graph import Graph, Node  # noqa: E402  # as above
+from bitconv.operators import BatchNorm, BinaryDense, PRelu  # noqa: E402  # as above
 from bitconv.operators import BinaryConv2d as BinaryConv2dOperator  # noqa: E402  # as above
-from bitconv.operators import BinaryDense, PRelu  # noqa: E402  # as above
 from bitconv.training import (  # noqa: E402  # as above
     BinaryConv2d,
     BinaryLinear,
@@ -99,6 +99,28 @@ def test_what_a_hook_changes_is_named_and_nothing_is_written(tmp_path):
     with pytest.raises(GraphError, match=r"node '1' \(binary_conv2d\): .* values differ"):
         export(module, tmp_path / "wrong.h5", floats(2, 6, 6, 3))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_channel_that_hardly_varies_is_compared_by_what_cancels_in_it():
+    images, norm = floats(3, 6, 6, 3), nn.BatchNorm2d(3)
+    images[..., 1] = 5 + 1e-4 * images[..., 1]  # becomes 316·x − 1580
+    norm.running_mean[1], norm.running_var[1] = 5, 1e-8
+    translation = translate(nn.Sequential(norm, Calls(means)), images.shape[1:])
+    assert compare(translation, images).images == 3
+
+    def with_another_offset(channel):
+        def change(operator):
+            if not isinstance(operator, BatchNorm):
+                return operator
+            statistics = operator.statistics.copy()
+            statistics[1, channel] += 1e-3  # a thousandth of one value, a millionth of the other
+            return replace(operator, statistics=statistics)
+
+        return replace(translation, graph=with_operators(translation.graph, change))
+
+    assert compare(with_another_offset(1), images).images == 3
+    with pytest.raises(GraphError, match=r"node '0' \(batch_norm\): 108 of 324 values differ"):
+        compare(with_another_offset(0), images)
 
 
 # --- Labels ----------------------------------------------------------------------------------

@@ -121,6 +121,8 @@ def test_labels_of_another_number_than_the_classes_are_refused(network, tmp_path
         (IMAGES[0], NORMALIZATION, r"\(N, height, width, channels\), found uint8 of shape \(13,"),
         (IMAGES[:0], NORMALIZATION, r"found uint8 of shape \(0, 13, 11, 3\)"),
         (torch.from_numpy(IMAGES), NORMALIZATION, "found Tensor"),
+        (np.full((2, 13, 11, 3), np.nan, np.float32), None, "found NaN or infinity in it"),
+        (np.full((2, 13, 11, 3), -np.inf, np.float32), None, "found NaN or infinity in it"),
     ],
 )
 def test_what_are_no_images_is_refused(network, tmp_path, images, normalization, message):

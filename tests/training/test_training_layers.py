@@ -83,6 +83,7 @@ def test_a_sign_is_one_exactly_where_its_input_reaches_the_threshold():
     expected = [[1, 1, 1], [-1, -1, -1], [1, 1, -1]]
     assert sign(x.reshape(3, 3, 1, 1)).reshape(3, 3).tolist() == expected
     assert sign(x).tolist() == expected  # vectors
+    assert sign(x[0].view(3, 1, 1)).flatten().tolist() == sign(x[0]).tolist() == expected[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -338,3 +339,11 @@ def test_arguments_that_are_none_of_the_known_are_refused(options, message):
         BinaryConv2d(5, 12, 3, **options)
     with pytest.raises(BitconvError, match=message):
         BinaryLinear(5, 12, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # as PyTorch's do
+def test_a_layer_without_weights_is_refused():
+    with pytest.raises(BitconvError, match=r"needs weights, found the shape \(0, 5, 3, 3\)"):
+        BinaryConv2d(5, 0, 3)
+    with pytest.raises(BitconvError, match=r"needs weights, found the shape \(0, 5\)"):
+        BinaryLinear(5, 0)

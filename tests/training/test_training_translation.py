@@ -245,6 +245,7 @@ def test_a_function_becomes_what_pytorch_computes(function):
         ((nn.AvgPool2d(3, ceil_mode=True),), "ceil_mode"),
         ((nn.MaxPool2d(3, dilation=2),), r"0 \(MaxPool2d\): max_pool2d: .*dilation"),
         ((nn.AdaptiveAvgPool2d(3),), "8 × 8 pixels do not divide into 3"),
+        ((nn.AdaptiveAvgPool2d(0),), "8 × 8 pixels do not divide into 0"),
         ((nn.Softmax(dim=2),), "takes dim=1, the channels, found dim=2"),
         (
             (BinarySign(3), BinaryConv2d(3, 4, 3, activation_scale="map")),
@@ -281,6 +282,11 @@ def test_a_layer_without_operator_is_refused_with_its_place(layers, message):
         (lambda x: functional.hardtanh(x, -1, 1, True) + x, "in place"),
         (lambda x: x if x.sum() > 0 else -x, "cannot be traced"),
         (lambda x: x.shape, "the module returns .*, expected one tensor"),
+        (lambda x: {}[x], "cannot be traced"),
+        (lambda x: x.view(x.shape[7], -1), r"inner \(Calls\): getitem: tuple index out of range"),
+        (lambda x: x * 10**400, r"inner \(Calls\): mul: int too large"),
+        (lambda x, gain: x * gain.view(7), r"inner \(Calls\): view: .*size 3"),
+        (lambda x, gain: x * gain.real_part, r"inner \(Calls\): getattr: .*'real_part'"),
     ],
 )
 def test_a_call_without_operator_is_refused_with_its_place(function, message):
@@ -288,6 +294,18 @@ def test_a_call_without_operator_is_refused_with_its_place(function, message):
     outer.add_module("inner", Calls(function))
     with pytest.raises(UnsupportedError, match=message):
         to_graph(outer, (8, 8, 3))
+
+
+def test_a_call_in_no_inner_module_is_refused_with_the_name_of_the_module():
+    with pytest.raises(UnsupportedError, match=r"the module itself \(Calls\): add: takes two maps"):
+        to_graph(Calls(lambda x: x + 1), (8, 8, 3))
+
+
+def test_a_module_that_keeps_the_value_of_a_call_is_refused():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1))
+    module.last = module(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(UnsupportedError, match=r"Sequential cannot be copied: .*deepcopy"):
+        to_graph(module, (8, 8, 3))
 
 
 def test_parameters_that_are_no_numbers_are_refused_with_their_place():
