@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class Study:
         self.folder = folder
         self.images, self.labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
         self.test_images, self.test_labels = read_batches(data, ["test_batch"])
-        self._forward = torch.compile(_forward)
+        self._forward = torch.compile(_forward) if shutil.which("c++") else _forward
 
     def run(self, row: Row, seed: int) -> None:
         """Train a row from its parent, unless that was done before."""
@@ -209,13 +210,13 @@ class Study:
         """Test, keep the weights and write the line of results."""
         scores = predict(model, self.test_images)
         correct = int((scores.argmax(1) == self.test_labels).sum())
-        unfinished = path.with_suffix(".new")
-        torch.save(model.state_dict(), unfinished)
-        os.replace(unfinished, path)
         line = json.dumps({"run": path.stem, "correct_in_pytorch": correct, **record})
         print(line, flush=True)
         with (self.folder / "results.jsonl").open("a") as results:
             results.write(line + "\n")
+        unfinished = path.with_suffix(".new")
+        torch.save(model.state_dict(), unfinished)
+        os.replace(unfinished, path)
 
 
 def export_run(folder: Path, row: Row, seed: int, images: Tensor) -> None:
