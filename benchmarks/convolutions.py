@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from float_onnx import convolution, session
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -22,7 +21,9 @@ from bitconv.compiler import Plan, compile_graph
 from bitconv.executor import execute, new_arena, value_of
 from bitconv.graph import Graph, Node, TensorType
 from bitconv.kernels.registry import serial
-from bitconv.operators import BatchNorm, BinaryConv2d, Operator, Sign
+from bitconv.operators import BatchNorm, BinaryConv2d, Conv2d, Operator, Sign
+from bitconv.peers.engines import onnxruntime
+from bitconv.peers.onnx_writer import to_onnx
 from bitconv.scales import ScaleGrid
 
 KERNEL = 3  # rows and columns; stride 1, padding 1
@@ -146,11 +147,15 @@ def numpy_float32(layer: Layer) -> Callable[[], object]:
 
 def onnxruntime_float32(layer: Layer) -> Callable[[], object]:
     """Float signs to dot products by a graph of one `Conv`; maps channels first, as it has them."""
-    model = session(convolution(_float_weight(layer), layer.size), threads=1)
-    feed = {"x": np.ascontiguousarray(layer.signs.transpose(0, 3, 1, 2))}
+    graph = Graph(
+        {"x": TensorType(layer.values.shape[1:])},
+        (Node("y", Conv2d(_float_weight(layer), padding=KERNEL // 2), "x"),),
+    )
+    model = onnxruntime(to_onnx(graph, 1, channels_first=True), threads=1)
+    signs = np.ascontiguousarray(layer.signs.transpose(0, 3, 1, 2))
 
     def run() -> Any:
-        return model.run(None, feed)[0]
+        return model([signs])[0]
 
     _check(run().transpose(0, 2, 3, 1), layer.dots)
     return run

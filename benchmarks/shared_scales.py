@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import mean, median, stdev
 
 import numpy as np
-from float_onnx import network, session
 from numpy.typing import NDArray
 
 from bitconv import Model, read
@@ -32,6 +31,9 @@ from bitconv.executor import execute, new_arena
 from bitconv.graph import Graph
 from bitconv.kernels.registry import serial
 from bitconv.operators import BinaryConv2d, Conv2d
+from bitconv.peers.engines import onnxruntime
+from bitconv.peers.float_network import float_network
+from bitconv.peers.onnx_writer import to_onnx
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TURNS, RUNS_A_TURN = 7, 30
@@ -231,12 +233,11 @@ def _layers(graph: Graph) -> Callable[[], object]:
 
 def _onnxruntime(graph: Graph) -> Callable[[], object]:
     """The float network in onnxruntime, with the same scores as ours."""
-    peer = session(network(graph, 1, signs=False), threads=1)
-    feed = dict.fromkeys(graph.inputs, _image(graph))
-    expected = Model(graph).predict(_image(graph))
-    np.testing.assert_allclose(peer.run(None, feed)[0], expected, rtol=1e-3, atol=1e-3)
+    peer, image = onnxruntime(to_onnx(float_network(graph), 1), 1), _image(graph)
+    expected = Model(graph).predict(image)
+    np.testing.assert_allclose(peer([image])[0], expected, rtol=1e-3, atol=1e-3)
 
-    return lambda: peer.run(None, feed)
+    return lambda: peer([image])
 
 
 def _image(graph: Graph) -> NDArray[np.uint8]:

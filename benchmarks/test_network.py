@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Record
-from float_onnx import network, session
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import bitconv
+from bitconv.graph import Graph
+from bitconv.peers.engines import onnxruntime
+from bitconv.peers.float_network import float_network
+from bitconv.peers.onnx_writer import to_onnx
 
 SETTINGS = {
     (1, False): "1 image, 1 thread",
@@ -47,7 +50,7 @@ def same_numbers(images: int, all_threads: bool) -> Callable[[], object]:
 
     Rounding may flip a sign that lies on its threshold, so an image in twenty may differ.
     """
-    run = _onnxruntime(images, all_threads, signs=True)
+    run = _onnxruntime(model(all_threads).graph, images, all_threads)
     expected = model(all_threads).predict(batch(images))
     assert isinstance(expected, np.ndarray)  # the network has one output
     same = np.abs(run() - expected).max(axis=1) < ROUNDING
@@ -57,17 +60,15 @@ def same_numbers(images: int, all_threads: bool) -> Callable[[], object]:
 
 def float_layers(images: int, all_threads: bool) -> Callable[[], object]:
     """onnxruntime on the same layers as a float network has them, without the signs."""
-    run = _onnxruntime(images, all_threads, signs=False)
+    run = _onnxruntime(float_network(model(all_threads).graph), images, all_threads)
     assert np.isfinite(run()).all()
     return run
 
 
-def _onnxruntime(images: int, all_threads: bool, *, signs: bool) -> Callable[[], Any]:
-    loaded = model(all_threads)
-    peer = session(network(loaded.graph, images, signs=signs), threads=loaded.threads)
-    feed = dict.fromkeys(loaded.graph.inputs, batch(images))
-
-    return lambda: peer.run(None, feed)[0]
+def _onnxruntime(graph: Graph, images: int, all_threads: bool) -> Callable[[], Any]:
+    peer = onnxruntime(to_onnx(graph, images), model(all_threads).threads)
+    pixels = batch(images)
+    return lambda: peer([pixels])[0]
 
 
 SIDES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +14,22 @@ import numpy as np
 
 from bitconv import __version__
 from bitconv.classification import Classification, Failure, class_scores, classify
+from bitconv.command_parts import MODEL_HELP, Engine, load_compiled, threads_option
 from bitconv.errors import InputError
+from bitconv.measuring_commands import bench, evaluate, profile
 from bitconv.scales import ScaleSharing
 from bitconv.shipped import DEFAULT_MODEL, SAMPLE_PICTURE, model_path, shipped_models
 from bitconv.text import printable, table
 
 if TYPE_CHECKING:
     from bitconv.comparison import Comparison
+    from bitconv.datasets import Dataset
     from bitconv.graph import Graph
     from bitconv.model import Model
 
-MODEL_HELP = "A shipped name or the path of an .h5 file."
 SCALE_HELP = (
     "Adjacent filters x input channels that share a scale: 1xI is one scale a filter, 16xI one for "
     "16 filters, 1x8 one for 8 channels of a filter, OxI one a layer."
-)
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads to use; all usable cores by default.",
 )
 
 
@@ -42,36 +39,13 @@ def app() -> None:
     """Run binarized convolutional networks."""
 
 
-@dataclass(frozen=True)
-class Engine:
-    """What ran: the model as the user named it, and on what."""
-
-    model: str
-    threads: int
-    instruction_set: str
-    vector_bits: int
-
-    @classmethod
-    def of(cls, loaded: Model, name: str) -> Engine:
-        from bitconv.kernels.target import instruction_set, vector_bits
-
-        return cls(name, loaded.threads, instruction_set(), vector_bits())
-
-    def __str__(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return (
-            f"{printable(self.model)} on {threads}, "
-            f"{self.instruction_set} ({self.vector_bits}-bit vectors)"
-        )
+for command in (evaluate, profile, bench):
+    app.add_command(command)
 
 
-def _load(name: str, threads: int | None, quiet: bool = False) -> Model:
+def _load(name: str, threads: int | None, quiet: bool) -> Model:
     """The model, compiled and warm; tells of compiling unless `quiet`."""
-    from bitconv.model import load
-    from bitconv.terminal import compile_kernels
-
-    loaded = load(name, threads=threads)
-    compile_kernels(loaded, quiet)
+    loaded = load_compiled(name, threads, quiet)
     # The first run starts threads and touches memory, which is not the time of a picture.
     class_scores(loaded, np.zeros((1, *loaded.input_shape), np.uint8))
     return loaded
@@ -168,27 +142,6 @@ def models() -> None:
 
 @app.command()
 @click.argument("model")
-@click.argument("data", type=click.Path(path_type=Path))
-@threads_option
-def evaluate(model: str, data: Path, threads: int | None) -> None:
-    """Measure the accuracy of a model on labelled pictures.
-
-    DATA is a folder or file of CIFAR-10's binary batches, or a folder with one folder of pictures
-    a class.
-    """
-    from bitconv import evaluation
-    from bitconv.datasets import open_dataset
-    from bitconv.terminal import image_progress
-
-    dataset = open_dataset(data)
-    loaded = _load(model, threads)
-    with image_progress() as progress:
-        result = evaluation.evaluate(loaded, dataset, progress)
-    print(f"{result}\n\n{Engine.of(loaded, model)}")
-
-
-@app.command()
-@click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--scale", metavar="GRID", required=True, help=SCALE_HELP)
 @click.option(
@@ -200,34 +153,43 @@ def evaluate(model: str, data: Path, threads: int | None) -> None:
 def reshare(model: str, out: Path, scale: str, images: Path | None) -> None:
     """Write a model whose binary weights share their scales in another way."""
     from bitconv import resharing
+    from bitconv.datasets import open_dataset
     from bitconv.file import read, write
 
     sharing, path = ScaleSharing.parse(scale), model_path(model)
-    if os.path.realpath(out) == os.path.realpath(path):
-        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
+    _check_place(out, path)
+    dataset = None if images is None else open_dataset(images)
     before = read(path)
     result = resharing.reshare(before, sharing)
     after = result.graph
     print(result)
-    if images is not None:
-        comparison = _compare(before, after, images)
+    if dataset is not None:
+        comparison = _compare(before, after, dataset)
         print(f"\n{comparison}")
         correct = f"{100 * comparison.accuracy_after:.2f} %"
-        dataset = printable(images.resolve().name)
-        accuracy = f"{correct} of the {comparison.images:,} images of {dataset}"
+        name = printable(dataset.source.resolve().name)
+        accuracy = f"{correct} of the {comparison.images:,} images of {name}"
         after = replace(after, metadata=replace(after.metadata, accuracy=accuracy))
     write(after, out)
     sizes = f"{path.stat().st_size:,} → {out.stat().st_size:,}"
     print(f"\nWrote {printable(str(out))} ({sizes} bytes).")
 
 
-def _compare(before: Graph, after: Graph, images: Path) -> Comparison:
+def _check_place(out: Path, model: Path) -> None:
+    """Refuse a place that cannot be written to before there is anything to lose."""
+    if os.path.realpath(out) == os.path.realpath(model):
+        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
+    if os.path.isdir(out):
+        raise InputError(f"{out}: is a folder; name the file to write")
+    if not os.path.isdir(out.parent):
+        raise InputError(f"{out}: there is no folder {out.parent}")
+
+
+def _compare(before: Graph, after: Graph, dataset: Dataset) -> Comparison:
     from bitconv.comparison import compare
-    from bitconv.datasets import open_dataset
     from bitconv.model import Model
     from bitconv.terminal import compile_kernels, image_progress
 
-    dataset = open_dataset(images)
     models = Model(before), Model(after)
     for loaded in models:
         compile_kernels(loaded)

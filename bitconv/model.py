@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bitconv.compiler import Plan
     from bitconv.cost import Summary
+    from bitconv.profiling import Profile
     from bitconv.verification import Verification
 
     ImageLike = str | Path | Image | NDArray[np.uint8]
@@ -258,6 +259,44 @@ class Model:
             images=len(batch),
             same_labels=int(same.all(axis=tuple(range(1, same.ndim))).sum()),
             largest_difference=float(distance(values[output], expected).max(initial=0.0)),
+        )
+
+    def profile(self, image: ImageLike | None = None, *, repeat: int = 100) -> Profile:
+        """Time every step of the network on one image.
+
+        Parameters
+        ----------
+        image : path, Pillow image or array, optional
+            As for `run`; noise when not given, which takes as long.
+        repeat : int
+            Runs, of whose times the medians count.
+
+        Returns
+        -------
+        Profile
+            Printable: the steps with their times, work, rates and bytes.
+        """
+        from bitconv.executor import execute_timed
+        from bitconv.images import prepare
+        from bitconv.profiling import profile_steps
+
+        if repeat < 1:
+            raise InputError(f"repeat takes a number of runs from 1 up, found {repeat}")
+        if image is None:
+            array = np.random.default_rng(0).integers(0, 256, self.input_shape).astype(np.uint8)
+        else:
+            array = prepare(image, self.input_shape, self._graph.metadata.preparation)
+        batch = self._checked(array[None])
+        prepared = self._prepared(str(batch.dtype), 1, ())
+
+        def run_steps() -> list[int]:
+            arena = prepared.take_arena()
+            times = execute_timed(prepared.plan, arena, self._input_name, batch)
+            prepared.arenas.append(arena)
+            return times
+
+        return profile_steps(
+            prepared.graph, prepared.plan, run_steps, lambda: self.predict(batch), repeat
         )
 
     def summary(self) -> Summary:

@@ -137,7 +137,7 @@ def test_a_bad_picture_is_a_record_of_the_json(command, model, tmp_path):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["run", "info", "evaluate", "cost", "reshare"])
+@pytest.mark.parametrize("name", ["run", "info", "evaluate", "cost", "reshare", "profile", "bench"])
 def test_a_missing_model_is_one_line_and_exit_code_1(command, name, tmp_path, pictures):
     missing = tmp_path / "none.h5"
     arguments = {
@@ -146,11 +146,22 @@ def test_a_missing_model_is_one_line_and_exit_code_1(command, name, tmp_path, pi
         "evaluate": [missing, pictures],
         "cost": [missing],
         "reshare": [missing, tmp_path / "out.h5", "--scale", "16xI"],
+        "profile": [missing],
+        "bench": [missing],
     }
     code, out, err = command(name, *arguments[name])
     assert (code, out) == (1, "")
     assert err.startswith("bitconv: ")
     assert "none.h5" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["info", "cost", "evaluate"])
+def test_a_name_longer_than_any_file_has_is_one_line_and_exit_code_1(command, name, model):
+    arguments = [model, "a" * 5000] if name == "evaluate" else ["a" * 5000]
+    code, out, err = command(name, *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("bitconv: aaaa")
     assert err.count("\n") == 1
 
 
@@ -180,6 +191,8 @@ def test_a_network_without_class_scores_is_refused(command, tmp_path):
         ["evaluate", "a"],
         ["cost"],
         ["reshare", "a", "b"],
+        ["profile"],
+        ["profile", "a", "--repeat", "0"],
     ],
 )
 def test_wrong_usage_exits_with_2(command, arguments):
@@ -318,6 +331,19 @@ def test_reshare_does_not_write_over_the_model_itself(command, binary_model, tmp
     assert binary_model.read_bytes() == before
 
 
+def test_reshare_checks_where_to_write_and_what_to_read_first(command, binary_model, tmp_path):
+    arguments = ["reshare", binary_model]
+    places = {tmp_path: "is a folder", tmp_path / "none" / "out.h5": "there is no folder"}
+    for out_path, message in places.items():
+        code, out, err = command(*arguments, out_path, "--scale", "OxI")
+        assert (code, out) == (1, "")
+        assert message in err
+    options = ["--scale", "OxI", "--images", tmp_path / "none"]
+    code, out, err = command(*arguments, tmp_path / "out.h5", *options)
+    assert (code, out) == (1, "")
+    assert "none: no such file or folder" in err
+
+
 def test_a_model_without_scales_is_not_reshared(command, model, tmp_path):
     code, out, err = command("reshare", model, tmp_path / "out.h5", "--scale", "OxI")
     assert (code, out) == (1, "")
@@ -340,6 +366,75 @@ def test_the_shipped_model_is_reshared_and_runs(command, tmp_path):
     assert "ms in the network" in out
 
 
+# --- Times -------------------------------------------------------------------------------------
+
+
+def test_profile_prints_the_steps_and_what_ran(command, model, pictures):
+    arguments = (pictures / "red" / "picture.png", "--repeat", "2", "--threads", "1")
+    code, out, err = command("profile", model, *arguments)
+    assert (code, err) == (0, "")
+    for text in ("of roofline", "total", "The whole predict takes", "medians of 2 runs"):
+        assert text in out
+    assert f"{model} on 1 thread, " in out.splitlines()[-1]
+
+
+def test_profile_needs_no_picture(command, model):
+    assert command("profile", model, "--repeat", "1")[0] == 0
+
+
+def test_profile_takes_a_network_without_class_scores(command, tmp_path):
+    graph = Graph({"image": TensorType((8, 8, 5))}, (Node("relu", Relu(), "image"),))
+    bitconv.write(graph, tmp_path / "map.h5")
+    assert command("profile", tmp_path / "map.h5", "--repeat", "1")[0] == 0
+
+
+def test_profile_as_json_holds_every_figure_and_nothing_else_is_printed(command, model):
+    code, out, err = command("profile", model, "--repeat", "2", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert found["repeats"] == 2
+    assert found["model"] == model
+    assert {"signs", "floats"} == set(found["roofline"])
+    assert sum(step["share"] for step in found["steps"]) == pytest.approx(1)
+    assert {"seconds", "macs", "macs_per_second", "of_roofline", "bytes_read"} <= set(
+        found["steps"][0]
+    )
+
+
+def test_profile_draws_a_chart(command, model, tmp_path):
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    code, _, _ = command("profile", model, "--repeat", "1", "--plot", tmp_path / "steps.png")
+    assert code == 0
+    assert Image.open(tmp_path / "steps.png").format == "PNG"
+
+
+def test_a_chart_of_an_unknown_format_is_refused_before_anything_is_measured(command, model):
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    code, out, err = command("profile", model, "--plot", "steps.doc")
+    assert (code, out) == (1, "")
+    assert err.startswith("bitconv: steps.doc: no name of a picture")
+    assert err.count("\n") == 1
+
+
+def test_bench_prints_a_table_and_says_on_stderr_what_it_does(command, model, monkeypatch):
+    pytest.importorskip("onnx", reason="the bench extra is not installed")
+    pytest.importorskip("onnxruntime", reason="the bench extra is not installed")
+    monkeypatch.setattr("bitconv.peers.bench.TURN_SECONDS", 0)
+    monkeypatch.setattr("bitconv.peers.bench.BATCHES", (1,))
+    code, out, err = command("bench", model)
+    assert code == 0
+    assert "float network ÷ bitconv" in out
+    assert "Timing 1 image, 1 thread" in err
+
+
+def test_bench_without_its_packages_names_the_extra(command, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr("bitconv.peers.bench.installed_version", lambda _: "1.0")
+    code, out, err = command("bench", model)
+    assert (code, out) == (1, "")
+    assert "pip install 'bitconv[bench]'" in err.splitlines()[-1]
+
+
 # --- The rest ----------------------------------------------------------------------------------
 
 
@@ -357,7 +452,8 @@ def test_version(command):
 def test_help_lists_the_commands(command):
     code, out, _ = command("--help")
     assert code == 0
-    for name in ("run", "info", "cost", "models", "evaluate", "reshare", "doctor"):
+    names = ("run", "info", "cost", "models", "evaluate", "profile", "bench", "reshare", "doctor")
+    for name in names:
         assert f"  {name} " in out
 
 

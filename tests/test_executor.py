@@ -7,7 +7,7 @@ from small_networks import binary_resnet
 
 from bitconv.compiler import compile_graph
 from bitconv.compiler.plan import aligned_bytes
-from bitconv.executor import execute, functions_of, new_arena, value_of
+from bitconv.executor import execute, execute_timed, functions_of, new_arena, value_of
 from bitconv.operators import BinaryConv2d, Relu
 
 
@@ -60,6 +60,21 @@ def test_a_value_is_a_copy():
     execute(plan, arena, "x", images(np.random.default_rng(2), graph, 1))
     value = value_of(plan, arena, "node0", graph.types["node0"], 1)
     assert not np.shares_memory(value, arena)
+
+
+def test_a_timed_run_computes_the_same_and_has_a_time_for_every_step():
+    graph = binary_resnet()
+    plan = compile_graph(graph, images=2)
+    batch = images(np.random.default_rng(4), graph, 2)
+    plain, timed = new_arena(plan), new_arena(plan)
+    execute(plan, plain, "image", batch)
+    times = execute_timed(plan, timed, "image", batch)
+    assert len(times) == len(plan.steps)
+    assert min(times) > 0
+    expected, found = (
+        value_of(plan, arena, "scores", graph.types["scores"], 2) for arena in (plain, timed)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_plan_needs_its_kernels_the_program_and_where_it_spreads_the_loop_over_threads():

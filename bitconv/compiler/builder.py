@@ -110,6 +110,7 @@ class PlanBuilder:
         self.images, self.threads = images, threads
         self.constants = ConstantPool()
         self._steps: list[Step] = []
+        self._constants_read = 0  # bytes of the constants of all steps so far
         self._buffers: list[Buffer] = []
         self._links: list[tuple[NDArray[np.void], int, str, Address]] = []
 
@@ -142,7 +143,10 @@ class PlanBuilder:
         program: Sequence[Record] = (),
         seconds: float = 0.0,
     ) -> None:
-        """Append a step; `seconds` estimates its work on one image."""
+        """Append a step; `seconds` estimates its work on one image.
+
+        What was put among the constants since the step before counts as its own.
+        """
         parallel = (
             KERNELS[kernel].divisible
             and self.threads > 1
@@ -156,6 +160,8 @@ class PlanBuilder:
             self._links.append((parameters, 0, "scratch", Address(scratch, 8)))
         for value in (*reads.values(), *writes.values()):
             value.buffer.last = max(value.buffer.last, len(self._steps))
+        constants = self.constants.size - self._constants_read
+        self._constants_read = self.constants.size
         self._steps.append(
             Step(
                 kernel,
@@ -165,6 +171,8 @@ class PlanBuilder:
                 parameters,
                 self._fill(INSTRUCTION, program),
                 parallel,
+                bytes_read=sum(v.layout.inner_bytes for v in reads.values()) + constants,
+                bytes_written=sum(v.layout.inner_bytes for v in writes.values()),
             )
         )
 

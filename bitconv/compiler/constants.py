@@ -13,17 +13,23 @@ from bitconv.kernels.records import BLOCK_CHANNELS
 
 
 class ConstantPool:
-    """Collects arrays, each aligned to a cache line."""
+    """Collects arrays, each aligned to a cache line.
+
+    Attributes
+    ----------
+    size : int
+        Bytes so far.
+    """
 
     def __init__(self) -> None:
         self._arrays: list[tuple[int, NDArray[Any]]] = []
-        self._size = 0
+        self.size = 0
 
     def add(self, array: NDArray[Any]) -> int:
         """Keep `array`; its offset in elements of its own type."""
-        offset = self._size
+        offset = self.size
         self._arrays.append((offset, np.ascontiguousarray(array)))
-        self._size = -(-(offset + array.nbytes) // ALIGNMENT) * ALIGNMENT
+        self.size = -(-(offset + array.nbytes) // ALIGNMENT) * ALIGNMENT
         return offset // array.itemsize
 
     def add_vector(self, values: NDArray[np.float32], channels: int, beyond: float = 0.0) -> int:
@@ -34,7 +40,7 @@ class ConstantPool:
 
     def block(self) -> NDArray[np.uint8]:
         """All arrays at their offsets."""
-        memory = aligned_bytes(max(self._size, ALIGNMENT))
+        memory = aligned_bytes(max(self.size, ALIGNMENT))
         for offset, array in self._arrays:
             memory[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
         return memory

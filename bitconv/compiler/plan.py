@@ -71,6 +71,11 @@ class Layout:
         return ITEM_BYTES[self.stored]
 
     @property
+    def inner_bytes(self) -> int:
+        """Bytes of an image's pixels, without the ring."""
+        return self.height * self.width * self.pixel * self.item_bytes
+
+    @property
     def dense(self) -> bool:
         """Whether the elements of an image follow each other without gaps, bits included."""
         return self.ring == NO_RING and (
@@ -109,6 +114,8 @@ class Step:
         See `bitconv.kernels.records`.
     parallel : bool
         Whether the work is worth several threads.
+    bytes_read, bytes_written : int
+        Of the maps of one image, each counted once, and of the constants, which are read.
     """
 
     kernel: str
@@ -118,6 +125,8 @@ class Step:
     parameters: NDArray[np.void]
     program: NDArray[np.void]
     parallel: bool
+    bytes_read: int
+    bytes_written: int
 
     @cached_property
     def records(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,0 +1,53 @@
+"""What several commands share: arguments, a model that is ready, and what it ran on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from bitconv.text import printable
+
+if TYPE_CHECKING:
+    from bitconv.model import Model
+
+MODEL_HELP = "A shipped name or the path of an .h5 file."
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads to use; all usable cores by default.",
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What ran: the model as the user named it, and on what."""
+
+    model: str
+    threads: int
+    instruction_set: str
+    vector_bits: int
+
+    @classmethod
+    def of(cls, loaded: Model, name: str) -> Engine:
+        from bitconv.kernels.target import instruction_set, vector_bits
+
+        return cls(name, loaded.threads, instruction_set(), vector_bits())
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return (
+            f"{printable(self.model)} on {threads}, "
+            f"{self.instruction_set} ({self.vector_bits}-bit vectors)"
+        )
+
+
+def load_compiled(name: str, threads: int | None, quiet: bool = False) -> Model:
+    """The model with its kernels; tells of compiling unless `quiet`."""
+    from bitconv.model import load
+    from bitconv.terminal import compile_kernels
+
+    loaded = load(name, threads=threads)
+    compile_kernels(loaded, quiet)
+    return loaded
