@@ -85,11 +85,12 @@ class SpreadConstants(ConstantPool):
     """Lays constants out so that each lies on pages of its own, between forbidden ones."""
 
     def __init__(self, islands: Islands) -> None:
+        super().__init__()
         self.islands = islands
-        self._arrays: list[tuple[int, NDArray[Any]]] = []
 
     def add(self, array: NDArray[Any]) -> int:
         offset = self.islands.add(array.nbytes)
+        self.size += array.nbytes
         self._arrays.append((offset, np.ascontiguousarray(array)))
         return offset // array.itemsize
 
