@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bitconv.file import read, write
     from bitconv.graph import Graph, Metadata, Node, Preparation, TensorType
     from bitconv.model import Model, Prediction, load, run
+    from bitconv.warming import warmup
 
 __all__ = [
     "Graph",
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "read",
     "run",
+    "warmup",
     "write",
 ]
 
@@ -30,6 +32,7 @@ _HOMES = {
     "bitconv.file": ("read", "write"),
     "bitconv.graph": ("Graph", "Metadata", "Node", "Preparation", "TensorType"),
     "bitconv.model": ("Model", "Prediction", "load", "run"),
+    "bitconv.warming": ("warmup",),
 }
 
 

@@ -198,6 +198,23 @@ def _compare(before: Graph, after: Graph, dataset: Dataset) -> Comparison:
 
 
 @app.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+def warmup(models: tuple[str, ...]) -> None:
+    """Compile the kernels that models need, ahead of time.
+
+    Without a MODEL, for all that came with bitconv. The cache on disk keeps what was compiled, so
+    no later run on this kind of processor waits: with one picture or many, on one thread or many.
+    """
+    from bitconv.kernels.target import instruction_set, vector_bits
+    from bitconv.terminal import compile_progress
+    from bitconv.warming import warmup as compile_ahead
+
+    with compile_progress() as progress:
+        cache = compile_ahead(*models, report=progress)
+    print(f"Compiled for {instruction_set()} ({vector_bits()}-bit vectors): {cache}")
+
+
+@app.command()
 def doctor() -> None:
     """Look at what bitconv runs on, and say what of it costs speed."""
     from bitconv.environment import inspect_environment

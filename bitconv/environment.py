@@ -175,13 +175,13 @@ def _settings() -> Fact:
 
 
 def _cache() -> Fact:
-    from bitconv.kernels.cache import cache_directory
+    from bitconv.kernels.cache_folder import cache_directory, contents, is_writable
 
     folder = cache_directory()
+    remedy = "set NUMBA_CACHE_DIR to a folder that can be written to"
     if folder is None:
-        return Fact(
-            "kernel cache",
-            "none",
-            "every process compiles anew; set NUMBA_CACHE_DIR to a folder that can be written to",
-        )
-    return Fact("kernel cache", str(folder))
+        return Fact("kernel cache", "none", f"every process compiles anew; {remedy}")
+    if not is_writable(folder):
+        advice = f"what is not in it is compiled anew by every process; {remedy}"
+        return Fact("kernel cache", f"{contents(folder)}, not writable", advice)
+    return Fact("kernel cache", str(contents(folder)))

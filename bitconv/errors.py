@@ -21,5 +21,9 @@ class UnsupportedError(BitconvError, NotImplementedError):
     """The thing is valid, but bitconv cannot do it."""
 
 
+class CacheError(BitconvError, OSError):
+    """Compiled kernels cannot be kept on disk."""
+
+
 class MissingPackageError(BitconvError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""

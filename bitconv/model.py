@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bitconv.compiler import Plan
     from bitconv.cost import Summary
+    from bitconv.kernels.warmup import Report
     from bitconv.profiling import Profile
     from bitconv.verification import Verification
 
@@ -311,12 +312,31 @@ class Model:
 
         return [name for name in self._functions() if not is_ready(name)]
 
-    def prepare(self) -> None:
-        """Compile the functions that `run` needs, or load them; otherwise its first call does."""
-        from bitconv.kernels.registry import compile_function
+    def prepare(self, report: Report | None = None) -> None:
+        """Compile the functions that `run` needs, or load them; otherwise its first call does.
 
-        for name in self._functions():
-            compile_function(name)
+        Parameters
+        ----------
+        report : callable, optional
+            Called before a function is compiled with the number of those done, the number of all,
+            and its name.
+        """
+        from bitconv.kernels.warmup import make_ready
+
+        make_ready(self._functions(), report)
+
+    def all_functions(self) -> list[str]:
+        """What any call of `run` or `predict` may need, as `bitconv.kernels.registry` names it."""
+        from bitconv.kernels.registry import KERNELS, needed_functions
+
+        plans = [
+            self._plan(kind, images, ())
+            for kind in dict.fromkeys((self._kind, "float32"))
+            for images in (1, self._chunk(kind, MAX_BATCH, ()))
+        ]
+        kernels = dict.fromkeys(step.kernel for plan in plans for step in plan.steps)
+        needed = [needed_functions(name, KERNELS[name].divisible) for name in kernels]
+        return list(dict.fromkeys(function for names in needed for function in names))
 
     def __repr__(self) -> str:
         name = self._graph.metadata.name or "unnamed"
@@ -415,9 +435,11 @@ class _Prepared:
     arenas: deque[NDArray[np.uint8]] = field(default_factory=deque)
 
     def take_arena(self) -> NDArray[np.uint8]:
-        from bitconv.executor import new_arena
+        from bitconv.executor import functions_of, new_arena
+        from bitconv.kernels.warmup import make_ready
 
         try:
             return self.arenas.pop()
-        except IndexError:
+        except IndexError:  # the first call, or one beside others
+            make_ready(functions_of(self.plan))
             return new_arena(self.plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 COMPILING = "Compiling the kernels for this machine (only the first time)"
@@ -12,30 +12,33 @@ COMPILING = "Compiling the kernels for this machine (only the first time)"
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from bitconv.kernels.warmup import Report
     from bitconv.model import Model
 
 
 def compile_kernels(model: Model, quiet: bool = False) -> None:
     """Make a model ready to run; say so where that takes compiling, unless `quiet`."""
-    from bitconv.kernels.warmup import compile_side_by_side
+    with nullcontext() if quiet else compile_progress() as progress:
+        model.prepare(progress)
 
-    missing = model.uncompiled()
-    if not missing:
-        pass
-    elif quiet:
-        compile_side_by_side(missing)
-    elif not sys.stderr.isatty():
-        print(f"{COMPILING} ...", file=sys.stderr)
-        compile_side_by_side(missing)
-    else:
-        with _bar(COMPILING) as progress:
-            task = progress.add_task("", total=len(missing), doing="")
 
-            def report(done: int, kernel: str) -> None:
-                progress.update(task, completed=done, doing=kernel)
+@contextmanager
+def compile_progress() -> Iterator[Report]:
+    """A bar for the functions that are compiled, from the first one on."""
+    with ExitStack() as stack:
+        bar: Progress | None = None
 
-            compile_side_by_side(missing, report)
-    model.prepare()
+        def report(done: int, total: int, function: str) -> None:
+            nonlocal bar
+            if bar is None and sys.stderr.isatty():
+                bar = stack.enter_context(_bar(COMPILING))
+                bar.add_task("", total=total, doing="")
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=done, doing=function)
+            elif done == 0:
+                print(f"{COMPILING} ...", file=sys.stderr)
+
+        yield report
 
 
 @contextmanager

@@ -435,6 +435,50 @@ def test_bench_without_its_packages_names_the_extra(command, model, monkeypatch)
     assert "pip install 'bitconv[bench]'" in err.splitlines()[-1]
 
 
+# --- Compiling ahead ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def softmax_model(tmp_path):
+    """A file with one kernel, which compiles quickly."""
+    nodes = (Node("flatten", Flatten(), "image"), Node("softmax", Softmax(), "flatten"))
+    bitconv.write(Graph({"image": TensorType((1, 1, 3))}, nodes), tmp_path / "softmax.h5")
+    return tmp_path / "softmax.h5"
+
+
+def test_warmup_compiles_and_says_where_the_cache_is(softmax_model, tmp_path):
+    cache = tmp_path / "cache"
+    first = process("warmup", softmax_model, NUMBA_CACHE_DIR=str(cache))
+    again = process("warmup", softmax_model, NUMBA_CACHE_DIR=str(cache))
+    assert first.returncode == again.returncode == 0
+    assert first.stderr.decode().startswith("Compiling the kernels for this machine")
+    assert again.stderr == b""
+    assert first.stdout == again.stdout
+    assert str(cache) in first.stdout.decode()
+    assert "bytes)" in first.stdout.decode()
+    run = process("run", "--model", softmax_model, NUMBA_CACHE_DIR=str(cache))
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_warmup_fails_where_nothing_can_be_kept(softmax_model, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    done = process("warmup", softmax_model, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    error = done.stderr.decode()
+    assert error.startswith(f"bitconv: {tmp_path / 'file'}")
+    assert "NUMBA_CACHE_DIR" in error
+    assert error.count("\n") == 1
+
+
+def test_warmup_of_everything_names_every_shipped_model(command, tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "broken.h5").write_bytes(b"no model")
+    monkeypatch.setattr("bitconv.shipped.PACKAGE", tmp_path)
+    code, out, err = command("warmup")
+    assert (code, out) == (1, "")
+    assert "broken.h5" in err
+
+
 # --- The rest ----------------------------------------------------------------------------------
 
 
@@ -452,8 +496,8 @@ def test_version(command):
 def test_help_lists_the_commands(command):
     code, out, _ = command("--help")
     assert code == 0
-    names = ("run", "info", "cost", "models", "evaluate", "profile", "bench", "reshare", "doctor")
-    for name in names:
+    names = ("run", "info", "cost", "models", "evaluate", "profile", "bench", "reshare")
+    for name in (*names, "warmup", "doctor"):
         assert f"  {name} " in out
 
 

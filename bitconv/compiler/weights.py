@@ -123,8 +123,8 @@ def window_bases(
     outside = borders.outside.reshape(-1, bits.shape[1] * bits.shape[2]).astype(np.int64)
     bases = []
     for first, end in runs:
-        signs = 1 - 2 * bits[..., first:end].astype(np.int64)
-        taps = signs.sum(axis=-1).reshape(len(bits), -1)
+        minuses = np.count_nonzero(bits[..., first:end], axis=-1)
+        taps = (end - first - 2 * minuses).reshape(len(bits), -1)
         terms = bits.shape[1] * bits.shape[2] * (end - first)
         bases.append(terms + (operator.pad_value - 1) * (outside @ taps.T))
     return np.stack(bases).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Compiled kernels and where they are kept between runs.
+"""Compiled kernels, kept on disk between runs.
 
 Numba's own cache sees an edit only in the file of a function, not in the files that the function
 calls into, and raises at import where it finds no folder to write to. This one belongs to the
@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import sys
-import tempfile
-from collections.abc import Callable
-from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import numba
+from llvmlite import binding as llvm
 from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
+
+from bitconv.kernels.cache_folder import SUFFIX, cache_directory, digest_of
 
 # Settings of Numba that change the code it makes for the same source and target.
 _SETTINGS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
@@ -55,34 +57,21 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
         return partial(kernel, parallel=parallel)
     dispatcher = numba.njit(nogil=True, error_model="numpy", parallel=parallel)(function)
     folder = cache_directory()
-    source = _digest_of(Path(function.__code__.co_filename))
+    source = digest_of(Path(function.__code__.co_filename))
     if folder is not None and source is not None and function.__closure__ is None:
         dispatcher._cache = KernelCache(folder, function, source, parallel)
     return dispatcher
 
 
-@cache
-def cache_directory() -> Path | None:
-    """The folder of the compiled kernels; None where none can be written."""
-    parent = Path(config.CACHE_DIR) if config.CACHE_DIR else _user_cache()
-    build = _build_digest()
-    if parent is None or build is None:
-        return None
-    folder = parent / "bitconv" / build
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return None
-    return folder
+def is_compiled(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
+    """Whether a call with arguments of these Numba types needs no compilation."""
+    return signature in dispatcher.overloads or is_stored(dispatcher, signature)
 
 
-def is_cached(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
-    """Whether a call of a kernel with arguments of these Numba types needs no compilation."""
-    if signature in dispatcher.overloads:
-        return True
+def is_stored(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
+    """Whether the code for arguments of these Numba types is on disk."""
     store = dispatcher._cache
-    return isinstance(store, KernelCache) and store.path(signature).exists()
+    return isinstance(store, KernelCache) and os.access(store.path(signature), os.R_OK)
 
 
 class KernelCache(NullCache):  # type: ignore[misc]  # numba has no types
@@ -109,63 +98,56 @@ class KernelCache(NullCache):  # type: ignore[misc]  # numba has no types
         """The file of the code for a signature and Numba's present target."""
         target = cpu_target.target_context.codegen().magic_tuple()
         key = repr((self._key, signature, target)).encode()
-        return self._folder / f"{self._name}-{hashlib.sha256(key).hexdigest()[:24]}.kernel"
+        return self._folder / f"{self._name}-{hashlib.sha256(key).hexdigest()[:24]}{SUFFIX}"
 
     def load_overload(self, sig: tuple[Any, ...], target_context: Any) -> Any:
-        target_context.refresh()
         try:
-            stored = pickle.loads(self.path(sig).read_bytes())
+            start_hooks, symbols, stored = pickle.loads(self.path(sig).read_bytes())
+            _provide(symbols, start_hooks, target_context)
             return CompileResult._rebuild(target_context, *stored)
         except Exception:  # whatever is wrong with the file, compiling anew mends it
             return None
 
     def save_overload(self, sig: tuple[Any, ...], data: Any) -> None:
         if not data.library.has_dynamic_globals:
-            _write_whole(self.path(sig), dumps(data._reduce()))
+            content = (data.reload_init, _outer_symbols(data.library), data._reduce())
+            _write_whole(self.path(sig), dumps(content))
+
+
+def _outer_symbols(library: Any) -> list[str]:
+    """What compiled code calls or reads and does not hold itself."""
+    module = library._final_module
+    return [
+        symbol.name
+        for symbol in (*module.functions, *module.global_variables)
+        if symbol.is_declaration and not symbol.name.startswith("llvm.")
+    ]
+
+
+def _provide(
+    symbols: Iterable[str], start_hooks: Iterable[Callable[[], None]], target_context: Any
+) -> None:
+    """Make LLVM know the symbols of code that is about to be loaded.
+
+    LLVM ends the process at one that it does not know. All of Numba's are known after a refresh of
+    its target, which imports everything that Numba can compile; that takes longer than everything
+    else at the start of a program. Our kernels need only Numba's runtime and its threads.
+    """
+    rtsys.initialize(target_context)
+    for start in start_hooks:
+        start()
+    if any(llvm.address_of_symbol(symbol) is None for symbol in symbols):
+        target_context.refresh()
 
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears at once; without a word if it cannot be written."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-        temporary.replace(path)
-    except OSError:
-        if temporary is not None:
+    # Not by `tempfile`, whose files nobody else may read: a cache may be made for other users.
+    temporary = path.with_suffix(f".{os.urandom(8).hex()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)  # another process may have pruned it
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
             temporary.unlink(missing_ok=True)
-
-
-def _user_cache() -> Path | None:
-    """The user's folder for things that can be made again."""
-    try:
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no home folder
-        return None
-
-
-@cache
-def _build_digest() -> str | None:
-    """Digest of what the code of any kernel depends on beside its own file and the target."""
-    try:
-        release = version("bitconv")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        release = ""
-    sources = [_digest_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
-    if None in sources or not sources:  # the package lies in an archive
-        return None
-    parts = (release, numba.__version__, sys.version_info[:2], sources)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-@cache
-def _digest_of(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

@@ -120,9 +120,16 @@ def compile_function(name: str) -> None:
 
 def is_ready(name: str) -> bool:
     """Whether `compile_function` has nothing to compile: done in this process, or on disk."""
-    from bitconv.kernels.cache import is_cached
+    from bitconv.kernels.cache import is_compiled
 
-    return is_cached(_dispatcher(name), _signature(name))
+    return is_compiled(_dispatcher(name), _signature(name))
+
+
+def is_stored(name: str) -> bool:
+    """Whether a later process will find the function on disk."""
+    from bitconv.kernels import cache
+
+    return cache.is_stored(_dispatcher(name), _signature(name))
 
 
 def _program_address(name: str) -> int:

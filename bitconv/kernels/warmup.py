@@ -3,47 +3,89 @@
 Numba compiles one function at a time in a process. So a second process takes every other function:
 
     python -m bitconv.kernels.warmup FUNCTION ...
+
+It imports nothing of the program that started it, so no program needs to be written for that.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
-from bitconv.kernels.cache import cache_directory
-from bitconv.kernels.registry import compile_function
+from bitconv.kernels.cache_folder import cache_directory, is_writable
+from bitconv.kernels.registry import compile_function, is_ready
 from bitconv.kernels.threads import usable_threads
 
+# Called with the number of functions done, the number of all, and the name of the next.
+Report = Callable[[int, int, str], None]
 
-def compile_side_by_side(
-    functions: Sequence[str], report: Callable[[int, str], None] | None = None
-) -> None:
-    """Compile functions into the cache, half of them in a process of their own.
+_one_helper = threading.Lock()  # threads that compile at once start one between them
 
-    What that process does not achieve is compiled by whoever needs it.
+
+def make_ready(functions: Sequence[str], report: Report | None = None) -> None:
+    """Load functions; compile those first that are not in the cache on disk.
 
     Parameters
     ----------
     functions : sequence of str
         See `bitconv.kernels.registry.compile_function`.
     report : callable, optional
-        Called with the number of functions done and the name of the next.
+        Told of every function that is compiled, but for those of the other process.
     """
-    alone = cache_directory() is None or usable_threads() == 1
-    own, others = (functions, ()) if alone else (functions[::2], functions[1::2])
-    process = None
-    if others:
-        command = [sys.executable, "-P", "-m", "bitconv.kernels.warmup", *others]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-    for index, name in enumerate(own):
-        if report is not None:
-            report(index * len(functions) // len(own), name)
+    missing = [name for name in functions if not is_ready(name)]
+    with _helper(missing[1::2]) as helped:
+        own = missing[::2] if helped else missing
+        for index, name in enumerate(own):
+            if report is not None:
+                report(index * len(missing) // len(own), len(missing), name)
+            compile_function(name)
+    for name in functions:  # what the other process made, or failed to make
         compile_function(name)
-    if process is not None:
-        process.wait()
+
+
+@contextmanager
+def _helper(functions: Sequence[str]) -> Iterator[bool]:
+    """A process that compiles functions into the cache meanwhile; False where there can be none."""
+    if not functions or not _can_help() or not _one_helper.acquire(blocking=False):
+        yield False
+        return
+    try:
+        with _start(functions) or nullcontext() as process:
+            yield process is not None
+    finally:
+        _one_helper.release()
+
+
+def _can_help() -> bool:
+    """Whether another process can be started, and compile into the same cache on another core.
+
+    In a frozen application or one that embeds Python, the interpreter's file is the application.
+    """
+    interpreter = Path(sys.executable or "").name.lower()
+    if getattr(sys, "frozen", False) or not interpreter.startswith("python"):
+        return False
+    folder = cache_directory()
+    return folder is not None and is_writable(folder) and usable_threads() > 1
+
+
+def _start(functions: Sequence[str]) -> subprocess.Popen[bytes] | None:
+    """The process, which finds modules where this one does; None where none can be started."""
+    search_path = os.pathsep.join(map(os.path.abspath, sys.path))
+    with suppress(OSError):
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "bitconv.kernels.warmup", *functions],
+            env=os.environ | {"PYTHONPATH": search_path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows, no console
+        )
+    return None
 
 
 if __name__ == "__main__":
