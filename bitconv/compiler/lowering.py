@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
 from bitconv.compiler.context import Context, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
@@ -19,6 +21,7 @@ from bitconv.compiler.moving import concat, pad, reshape, slice_, transpose
 from bitconv.compiler.plan import Plan
 from bitconv.errors import UnsupportedError
 from bitconv.graph import Graph, Node
+from bitconv.kernels.records import BLOCK_CHANNELS
 from bitconv.operators import (
     ActivationScaleMap,
     Add,
@@ -96,13 +99,25 @@ def _pointwise(context: Context, node: Node) -> None:
     name = node.inputs[0]
     value = context.values[name]
     source = value if value.layout.stored == "uint8" else context.floats(name)
-    program = Program(context)
+    record = pointwise_record(source)
+    program = Program(context, min(BLOCK_CHANNELS, source.layout.channels))
     if isinstance(node.operator, Sign):
         program.sign(node)
+    elif source.layout.stored == "uint8" and isinstance(node.operator, Normalize):
+        record["table"] = _table_of_bytes(context, node, source.layout.channels)
+        program.nodes.append(node.name)
+        program.follow(node.name)
     else:
         program.pointwise(node, name)
         program.follow(node.name)
-    _add_program_step(context, "pointwise", name, source, pointwise_record(source), program)
+    _add_program_step(context, "pointwise", name, source, record, program)
+
+
+def _table_of_bytes(context: Context, node: Node, channels: int) -> int:
+    """Offset of what the node makes of every byte, a channel after the other."""
+    octets = np.repeat(np.arange(256, dtype=np.uint8)[:, None], channels, axis=1)
+    table = node.operator.reference(octets).astype(np.float32)
+    return context.builder.constants.add(np.ascontiguousarray(table.T))
 
 
 def _pool(context: Context, node: Node) -> None:
@@ -124,7 +139,8 @@ def _pool(context: Context, node: Node) -> None:
         "largest": isinstance(operator, MaxPool2d),
         "count_padding": isinstance(operator, AvgPool2d) and operator.count_padding,
     }
-    program = Program(context, nodes=[node.name])
+    width = min(BLOCK_CHANNELS, layout.channels)
+    program = Program(context, width, nodes=[node.name])
     program.follow(node.name)
     _add_program_step(context, "pool2d", name, source, record, program)
 

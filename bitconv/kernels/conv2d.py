@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.binary_conv2d import locate_windows
 from bitconv.kernels.block import block_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_PIXELS, CONV2D
 from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
+from bitconv.kernels.windows import locate_windows
 
 TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
 
