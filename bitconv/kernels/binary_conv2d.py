@@ -17,7 +17,7 @@ from bitconv.kernels.block import block_scratch, count_scratch, window_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.packing import pack_not_above, pack_word_not_above
-from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail, locate
+from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
 from bitconv.kernels.spans import convert_span, dot_span
 from bitconv.kernels.tiles import (
@@ -26,7 +26,7 @@ from bitconv.kernels.tiles import (
     xnor_half_tile,
     xnor_tile,
 )
-from bitconv.kernels.windows import WORD_SIGNS, locate_windows, pack_windows
+from bitconv.kernels.windows import WORD_SIGNS, locate_item, pack_windows
 
 TILE_BLOCK = BLOCK_PIXELS // BIT_PIXELS * BIT_PIXELS  # whole tiles, so that no tile overlaps
 
@@ -103,15 +103,10 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
-        first = item % blocks * TILE_BLOCK
-        group = item // blocks // p.tiles
-        tile = item // blocks % p.tiles
-        count = min(TILE_BLOCK, pixels - first)
-        filters = min(BIT_FILTERS, p.group_filters - tile * BIT_FILTERS)
+        group, tile, channel, filters, count = locate_item(
+            p, item, blocks, pixels, TILE_BLOCK, BIT_FILTERS, image, row, column, position
+        )
         width = (filters + 7) // 8 * 8  # of a row; signs are packed by the byte
-        channel = group * p.group_filters + tile * BIT_FILTERS
-        locate(first, count, p.rows, p.columns, image, row, column)
-        locate_windows(p, image, row, column, position, count)
         weight = p.weights + (group * p.tiles + tile) * p.filter_words * BIT_FILTERS
         for segment in range(p.segments):
             part = group * p.segments + segment

@@ -12,10 +12,9 @@ import numpy as np
 from bitconv.kernels.block import block_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_PIXELS, CONV2D
 from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
-from bitconv.kernels.windows import locate_windows
+from bitconv.kernels.windows import locate_item
 
 TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
 
@@ -31,14 +30,9 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
-        first = item % blocks * TILE_BLOCK
-        group = item // blocks // p.tiles
-        tile = item // blocks % p.tiles
-        count = min(TILE_BLOCK, pixels - first)
-        filters = min(FLOAT_FILTERS, p.group_filters - tile * FLOAT_FILTERS)
-        channel = group * p.group_filters + tile * FLOAT_FILTERS
-        locate(first, count, p.rows, p.columns, image, row, column)
-        locate_windows(p, image, row, column, position, count)
+        group, tile, channel, filters, count = locate_item(
+            p, item, blocks, pixels, TILE_BLOCK, FLOAT_FILTERS, image, row, column, position
+        )
         terms = p.kernel_rows * p.taps * p.length
         weight = p.weights + (group * p.tiles + tile) * terms * FLOAT_FILTERS
         for pixel in range(0, count, FLOAT_PIXELS):

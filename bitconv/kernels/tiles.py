@@ -81,177 +81,34 @@ def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return words
 
 
-@instruction
-def xnor_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    counts: Any,
-    count_offset: Any,
-) -> Any:
-    """Count the differing bits of BIT_PIXELS windows and BIT_FILTERS filters.
+def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
+    """The instruction that computes a tile.
 
-    ``counts[count_offset + m * BIT_FILTERS + f]`` becomes the sum over r < rows, t < taps and
-    k < length of the bits in which these words differ:
+    It takes ``(activations, pixel_offsets, weights, weight_offset, rows, row_stride, taps,
+    tap_stride, length, sums, sum_offset)``. For every pixel m and filter f of the tile,
+    ``sums[sum_offset + m * tile.filters + f]`` becomes the sum over r < rows, t < taps and
+    k < length of what the scheme makes of
 
         activations[pixel_offsets[m] + r * row_stride + t * tap_stride + k]
-        weights[weight_offset + ((r * taps + t) * length + k) * BIT_FILTERS + f]
-
-    Parameters
-    ----------
-    activations : uint64 array
-    pixel_offsets : int64 array of at least BIT_PIXELS
-        Word at which the window of each pixel starts.
-    weights : uint64 array, as `arrange_weights` returned it
-    counts : int32 array
+        weights[weight_offset + ((r * taps + t) * length + k) * tile.filters + f]
     """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        counts,
-        count_offset,
-    )
-    return signature, tile_codegen(BIT_TILE, BIT_SCHEME)
 
-
-@instruction
-def xnor_half_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    counts: Any,
-    count_offset: Any,
-) -> Any:
-    """The first half of the filters of `xnor_tile`; the counts of the others stay as they are.
-
-    For layers whose last tile has no more than BIT_FILTERS // 2 filters.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        counts,
-        count_offset,
-    )
-    return signature, tile_codegen(BIT_TILE.half(), BIT_SCHEME)
-
-
-@instruction
-def fma_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    sums: Any,
-    sum_offset: Any,
-) -> Any:
-    """Sum the products of FLOAT_PIXELS windows and FLOAT_FILTERS filters.
-
-    As `xnor_tile`, with the products of float32 values in place of differing bits. Every sum starts
-    from zero and adds one product after the other, in order, fused where the target can.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        sums,
-        sum_offset,
-    )
-    return signature, tile_codegen(FLOAT_TILE, FusedMultiplyAdd)
-
-
-@instruction
-def sign_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    sums: Any,
-    sum_offset: Any,
-) -> Any:
-    """As `fma_tile`, for SIGN_PIXELS windows and SIGN_FILTERS filters of weights −1 and +1.
-
-    With i = (r * taps + t) * length + k, the weight is −1 where bit ``31 - i % 32`` is set in
-    ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``, a uint32 array.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        sums,
-        sum_offset,
-    )
-    return signature, tile_codegen(SIGN_TILE, SignProducts)
-
-
-def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
-    """Code generator of an instruction with the arguments of `xnor_tile`."""
+    def define(
+        _context: Any, activations: Any, pixel_offsets: Any, weights: Any, weight_offset: Any,
+        rows: Any, row_stride: Any, taps: Any, tap_stride: Any, length: Any,
+        sums: Any, sum_offset: Any,
+    ) -> Any:  # fmt: skip
+        signature = signature_of(
+            activations, pixel_offsets, weights, weight_offset,
+            rows, row_stride, taps, tap_stride, length,
+            sums, sum_offset,
+        )  # fmt: skip
+        return signature, codegen
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        (
-            activations,
-            pixel_offsets,
-            weights,
-            weight_offset,
-            rows,
-            row_stride,
-            taps,
-            tap_stride,
-            length,
-            sums,
-            sum_offset,
-        ) = element_pointers(context, builder, signature, arguments)
+        pointers = element_pointers(context, builder, signature, arguments)
+        activations, pixel_offsets, weights, weight_offset, *loops, sums, sum_offset = pointers
+        rows, row_stride, taps, tap_stride, length = loops
         operands = Operands(
             activations,
             pixel_offsets,
@@ -266,4 +123,19 @@ def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
         generate(builder, tile, scheme(tile), operands)
         return context.get_dummy_value()
 
-    return codegen
+    return instruction(define)
+
+
+# Differing bits of uint64 words, counted in int32; the weights as `arrange_weights` returns them.
+xnor_tile = tile_instruction(BIT_TILE, BIT_SCHEME)
+
+# The same for a last tile of at most BIT_FILTERS // 2 filters; the other counts stay as they are.
+xnor_half_tile = tile_instruction(BIT_TILE.half(), BIT_SCHEME)
+
+# Products of float32. Every sum starts from zero and adds one product after the other, in order,
+# fused where the target can.
+fma_tile = tile_instruction(FLOAT_TILE, FusedMultiplyAdd)
+
+# The same with weights −1 and +1 in a uint32 array: with i = (r * taps + t) * length + k, a weight
+# is −1 where bit ``31 - i % 32`` is set in ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``.
+sign_tile = tile_instruction(SIGN_TILE, SignProducts)

@@ -5,9 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_PIXELS, PACKED_WORDS
 
 WORD_SIGNS = 64
+
+
+@kernel
+def locate_item(p, item, blocks, pixels, block_pixels, filters, image, row, column, position):
+    """The pixels and filters of one (filter tile, pixel block) pair, the pixels numbered first.
+
+    Returns
+    -------
+    group, tile, channel, used, count : int
+        The convolution group, the tile of `filters` in it, the first output channel, how many of
+        the filters exist, and the number of pixels.
+    """
+    first = item % blocks * block_pixels
+    group = item // blocks // p.tiles
+    tile = item // blocks % p.tiles
+    channel = group * p.group_filters + tile * filters
+    used = min(filters, p.group_filters - tile * filters)
+    count = min(block_pixels, pixels - first)
+    locate(first, count, p.rows, p.columns, image, row, column)
+    locate_windows(p, image, row, column, position, count)
+    return group, tile, channel, used, count
 
 
 @kernel

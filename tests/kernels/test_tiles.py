@@ -13,7 +13,6 @@ from numba import njit
 
 from bitconv.kernels import table_counts, tiles
 from bitconv.kernels.arithmetic import FusedMultiplyAdd
-from bitconv.kernels.instructions import instruction, signature_of
 from bitconv.kernels.microkernel import Tile
 from bitconv.kernels.sign_products import WORD_STEPS, SignProducts
 from bitconv.kernels.table_counts import TableCounts
@@ -54,30 +53,11 @@ def sign(activations, offsets, weights, weight, rows, row_step, taps, step, leng
 @cache
 def compiled(tile, scheme):
     """A tile of any shape, compiled for this machine whatever its vectors."""
-
-    @instruction
-    def tile_instruction(
-        _context,
-        activations,
-        offsets,
-        weights,
-        weight,
-        rows,
-        row_step,
-        taps,
-        step,
-        length,
-        sums,
-        at,
-    ):
-        signature = signature_of(
-            activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
-        )
-        return signature, tiles.tile_codegen(tile, scheme)
+    instruction = tiles.tile_instruction(tile, scheme)
 
     @njit
     def run(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
-        tile_instruction(
+        instruction(
             activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
         )
 
