@@ -212,9 +212,9 @@ def _rescale(program: Program, operator: BinaryConv2d, node: Node) -> None:
     filters = operator.weight_shape[0]
     if operator.scale is not None and len(scale_runs(operator)) == 1:
         scales = operator.scale.by_filter(filters)[:, 0]
-        program.vector(Opcode.MULTIPLY_VECTOR, scales, filters)
+        program.multiply(scales, filters)
     if operator.activation_scale != 1.0:
-        program.vector(Opcode.MULTIPLY_VECTOR, operator.activation_scale, filters)
+        program.multiply(operator.activation_scale, filters)
     if len(node.inputs) == 2:
         program.multiply_pixel(node.inputs[1])
     if operator.bias is not None:

@@ -43,31 +43,60 @@ class Program:
     writes: dict[str, Value] = field(default_factory=dict)
     packs_signs: bool = True
     repeats: bool = True
+    _scale: NDArray[np.float32] | None = None  # a product that is still to be appended
 
     def vector(self, opcode: Opcode, values: NDArray[Any] | float, channels: int) -> None:
         """Append an operation with one number a channel."""
-        vector = np.broadcast_to(np.asarray(values, np.float32), (channels,))
+        self._append({"opcode": opcode, **self._vectors(channels, vector=values)})
+
+    def multiply(self, values: NDArray[Any] | float, channels: int) -> None:
+        """Append the product with one number a channel; a batch norm behind it takes it along."""
+        self._apply_scale()
+        self._scale = np.broadcast_to(np.asarray(values, np.float32), (channels,))
+
+    def batch_norm(self, operator: BatchNorm, channels: int) -> None:
+        """Append a batch norm."""
+        scale = 1.0 if self._scale is None else self._scale  # x · 1 is x, exactly
+        self._scale = None
+        factor, offset = operator.factors()
+        vectors = self._vectors(channels, vector=scale, factor=factor, offset=offset)
+        self._append({"opcode": Opcode.RESCALE, **vectors})
+
+    def _append(self, instruction: Record) -> None:
+        self._apply_scale()
+        self.instructions.append(instruction)
+
+    def _apply_scale(self) -> None:
+        if self._scale is not None:
+            scale, self._scale = self._scale, None
+            self.vector(Opcode.MULTIPLY_VECTOR, scale, len(scale))
+
+    def _vectors(self, channels: int, **vectors: NDArray[Any] | float) -> dict[str, int]:
+        """The fields of an instruction that name vectors, put among the constants."""
         rows = max(1, BLOCK_CHANNELS // self.width) if self.repeats else 1
-        offset = self.context.builder.constants.add_vector(vector, self.width, rows)
-        self.instructions.append({"opcode": opcode, "vector": offset, "rows": rows})
+        fields = {"rows": rows}
+        for name, values in vectors.items():
+            vector = np.broadcast_to(np.asarray(values, np.float32), (channels,))
+            fields[name] = self.context.builder.constants.add_vector(vector, self.width, rows)
+        return fields
 
     def multiply_pixel(self, name: str) -> None:
         """Append the product with one number a pixel and group, a stored value."""
         value = self.context.values[name]
         self.reads[name] = value
-        self.instructions.append({"opcode": Opcode.MULTIPLY_PIXEL, **at("map", value)})
+        self._append({"opcode": Opcode.MULTIPLY_PIXEL, **at("map", value)})
 
     def add_map(self, name: str) -> None:
         """Append the sum with a stored value."""
         value = self.context.floats(name)
         self.reads[name] = value
-        self.instructions.append({"opcode": Opcode.ADD_MAP, **stored_map(value)})
+        self._append({"opcode": Opcode.ADD_MAP, **stored_map(value)})
 
     def store(self, name: str) -> None:
         """Append the storing of value `name`."""
         value = self.context.store(name)
         self.writes[name] = value
-        self.instructions.append({"opcode": Opcode.STORE, **stored_map(value)})
+        self._append({"opcode": Opcode.STORE, **stored_map(value)})
 
     def sign(self, node: Node) -> None:
         """Append a sign and the packing of its bits."""
@@ -79,9 +108,7 @@ class Program:
         # NaN compares false, so the lanes past the last channel give zero bits
         offset = self.context.builder.constants.add_vector(threshold, channels, 1, beyond=np.nan)
         opcode = Opcode.SIGN_BELOW if sign.zero_is_positive else Opcode.SIGN_NOT_ABOVE
-        self.instructions.append(
-            {"opcode": opcode, "vector": offset, "rows": 1, **stored_map(value)}
-        )
+        self._append({"opcode": opcode, "vector": offset, "rows": 1, **stored_map(value)})
         self.nodes.append(node.name)
         self.writes[node.name] = value
 
@@ -94,18 +121,16 @@ class Program:
                 self.vector(Opcode.ADD_VECTOR, -operator.mean, channels)
                 self.vector(Opcode.DIVIDE_VECTOR, operator.std, channels)
             case BatchNorm():
-                factor, offset = operator.factors()
-                self.vector(Opcode.MULTIPLY_VECTOR, factor, channels)
-                self.vector(Opcode.ADD_VECTOR, offset, channels)
+                self.batch_norm(operator, channels)
             case Multiply():
-                self.vector(Opcode.MULTIPLY_VECTOR, operator.factor, channels)
+                self.multiply(operator.factor, channels)
             case PRelu():
                 self.vector(Opcode.PRELU, operator.slope, channels)
             case Relu():
-                self.instructions.append({"opcode": Opcode.RELU})
+                self._append({"opcode": Opcode.RELU})
             case Clip():
                 limits = {"low": operator.minimum, "high": operator.maximum}
-                self.instructions.append({"opcode": Opcode.CLIP, **limits})
+                self._append({"opcode": Opcode.CLIP, **limits})
             case Add():
                 left, right = node.inputs
                 self.add_map(right if left == held else left)

@@ -19,7 +19,7 @@ from bitconv.kernels.linking import call_address
 from bitconv.kernels.packing import pack_not_above, pack_word_not_above
 from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
-from bitconv.kernels.spans import convert_span, dot_span
+from bitconv.kernels.spans import dot_span, float_dot_span
 from bitconv.kernels.tiles import (
     BIT_FILTERS,
     BIT_PIXELS,
@@ -52,15 +52,20 @@ def count_block(words, weights, p, position, count, filters, length, weight, cou
 
 
 @kernel
-def dots_of_block(bases, base, classes, p, row, column, count, width, counts):
-    """Turn counts into dot products: ``base − 2·count``."""
+def dots_of_block(integers, base, p, row, column, count, width, counts, block):
+    """Turn counts into dot products, ``base − 2·count``: in place, or as floats in the block."""
+    in_place = p.limits >= 0 or p.scales >= 0
     for pixel in range(count):
         border = (
-            classes[p.row_classes + row[pixel]] * p.column_class_count
-            + classes[p.column_classes + column[pixel]]
+            integers[p.row_classes + row[pixel]] * p.column_class_count
+            + integers[p.column_classes + column[pixel]]
         )
         start = base + border * p.tiles * BIT_FILTERS
-        dot_span(counts, pixel * BIT_FILTERS, bases, start, width)
+        at = pixel * BIT_FILTERS
+        if in_place:
+            dot_span(counts, at, integers, start, width)
+        else:
+            float_dot_span(block, pixel * width, integers, start, counts, at, width)
 
 
 @kernel
@@ -119,7 +124,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
             inside = words[word:]
             count_block(inside, weights, p, position, count, filters, length, weight + skip, counts)
             base = p.bases + (part * p.classes * p.tiles + tile) * BIT_FILTERS
-            dots_of_block(integers, base, integers, p, row, column, count, width, counts)
+            dots_of_block(integers, base, p, row, column, count, width, counts, block)
             if p.scales >= 0:
                 scale = p.scales + (part * p.tiles + tile) * BIT_FILTERS
                 add_scaled(counts, BIT_FILTERS, floats, scale, width, count, segment == 0, block)
@@ -139,9 +144,6 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
                 counts,
             )
             continue
-        if p.scales < 0:
-            for pixel in range(count):
-                convert_span(block, pixel * width, counts, pixel * BIT_FILTERS, width)
         rows_of_block = (block, width, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))
 

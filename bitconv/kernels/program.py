@@ -21,7 +21,14 @@ from bitconv.kernels.packing import (
     pack_word_not_above,
 )
 from bitconv.kernels.records import INSTRUCTION, Opcode
-from bitconv.kernels.spans import add_span, copy_span, divide_span, multiply_span, prelu_span
+from bitconv.kernels.spans import (
+    add_span,
+    copy_span,
+    divide_span,
+    multiply_span,
+    prelu_span,
+    rescale_span,
+)
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
 ADD_VECTOR = int(Opcode.ADD_VECTOR)
@@ -35,6 +42,7 @@ CLIP = int(Opcode.CLIP)
 STORE = int(Opcode.STORE)
 SIGN_BELOW = int(Opcode.SIGN_BELOW)
 SIGN_NOT_ABOVE = int(Opcode.SIGN_NOT_ABOVE)
+RESCALE = int(Opcode.RESCALE)
 
 
 @kernel
@@ -148,6 +156,11 @@ def run_program(
         if opcode == MULTIPLY_VECTOR:
             for first in range(0, length, i.rows * width):
                 multiply_span(block, first, vectors, vector, min(i.rows * width, length - first))
+        elif opcode == RESCALE:
+            factor, offset = i.factor + channel * i.rows, i.offset + channel * i.rows
+            for first in range(0, length, i.rows * width):
+                span = min(i.rows * width, length - first)
+                rescale_span(block, first, vectors, vector, vectors, factor, vectors, offset, span)
         elif opcode == ADD_VECTOR:
             for first in range(0, length, i.rows * width):
                 add_span(block, first, vectors, vector, min(i.rows * width, length - first))

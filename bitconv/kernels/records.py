@@ -46,12 +46,13 @@ class Opcode(enum.IntEnum):
     STORE = 8  # m[pixel, channel] = x
     SIGN_BELOW = 9  # bit of m = x < v[channel]
     SIGN_NOT_ABOVE = 10  # bit of m = x <= v[channel]
+    RESCALE = 11  # x · v[channel] · factor[channel] + offset[channel]
 
 
 INSTRUCTION = np.dtype(
     [
-        # `vector` holds a number a channel, repeated for `rows` rows of a block
-        *_integers("opcode", "vector", "rows"),
+        # vectors hold a number a channel, repeated for `rows` rows of a block
+        *_integers("opcode", "vector", "factor", "offset", "rows"),
         *_place("map"),
         *_integers("height", "width", "channels", "words", "top", "left", "bottom", "right"),
         ("low", "<f4"),

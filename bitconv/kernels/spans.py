@@ -1,15 +1,16 @@
 """What kernels do to short runs of adjacent numbers, x at once with y.
 
     add_span        x ← x + y           copy_span       x ← y
-    multiply_span   x ← x · y           convert_span    x ← float(y), of int32
+    multiply_span   x ← x · y           rescale_span    x ← x · y · z + w, rounded three times
     divide_span     x ← x / y           dot_span        x ← y − 2·x, of int32
     prelu_span      x ← x where x > 0, else x · y
+                                        float_dot_span  x ← float(y − 2·z), y and z of int32
 
-Each takes ``(x, first of x, y, first of y, length)``. The rows of a block are such runs, 8 to 64
-numbers long and many. As loops in Python each would pay for slices and for what LLVM tests before
-it enters a vector loop, several times the work itself; here a vector loop begins at once.
+Each takes ``(x, first of x, y, first of y, ..., length)``. The rows of a block are such runs, 8 to
+64 numbers long and many. As loops in Python each would pay for slices and for what LLVM tests
+before it enters a vector loop, several times the work itself; here a vector loop begins at once.
 
-Arrays are one-dimensional and contiguous, offsets count elements, and a run of y is either x's own
+Arrays are one-dimensional and contiguous, offsets count elements, and another run is either x's own
 or apart from it. Nothing checks bounds here.
 """
 
@@ -32,35 +33,42 @@ def row_width(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-Operation = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
+def _span(operate: Callable[..., ir.Value], runs: int = 2) -> Callable[..., Any]:
+    """The instruction for ``x ← operate(builder, x, y, ...)``, all of them vectors or numbers."""
 
+    def two(_context: Any, x: Any, i: Any, y: Any, j: Any, length: Any) -> Any:
+        return signature_of(x, i, y, j, length), codegen
 
-def _span(operate: Operation) -> Callable[..., Any]:
-    """The instruction that does ``x ← operate(x, y)``, where both are vectors or both numbers."""
+    def three(_context: Any, x: Any, i: Any, y: Any, j: Any, z: Any, k: Any, length: Any) -> Any:
+        return signature_of(x, i, y, j, z, k, length), codegen
 
-    def define(_context: Any, x: Any, x_first: Any, y: Any, y_first: Any, length: Any) -> Any:
-        return signature_of(x, x_first, y, y_first, length), codegen
+    def four(
+        _context: Any, x: Any, i: Any, y: Any, j: Any, z: Any, k: Any, w: Any, m: Any, length: Any
+    ) -> Any:
+        return signature_of(x, i, y, j, z, k, w, m, length), codegen
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        x, x_first, y, y_first, length = element_pointers(context, builder, signature, arguments)
-        x, y = builder.gep(x, [x_first]), builder.gep(y, [y_first])
+        *runs, length = element_pointers(context, builder, signature, arguments)
+        starts = [
+            builder.gep(array, [first]) for array, first in zip(runs[::2], runs[1::2], strict=True)
+        ]
         whole = builder.and_(length, I64(-LANES))
         with cgutils.for_range(builder, builder.ashr(length, I64(LANES.bit_length() - 1))) as step:
             at = builder.mul(step.index, I64(LANES))
-            here = builder.gep(x, [at])
-            pair = [
-                load_vector(builder, ir.VectorType(start.type.pointee, LANES), start)
-                for start in (here, builder.gep(y, [at]))
+            here = [builder.gep(start, [at]) for start in starts]
+            operands = [
+                load_vector(builder, ir.VectorType(place.type.pointee, LANES), place)
+                for place in here
             ]
-            store_vector(builder, operate(builder, *pair), here)
+            store_vector(builder, operate(builder, *operands), here[0])
         with cgutils.for_range(builder, builder.sub(length, whole)) as step:
             at = builder.add(whole, step.index)
-            here = builder.gep(x, [at])
-            outcome = operate(builder, builder.load(here), builder.load(builder.gep(y, [at])))
-            builder.store(outcome, here)
+            here = [builder.gep(start, [at]) for start in starts]
+            builder.store(operate(builder, *(builder.load(place) for place in here)), here[0])
         return context.get_dummy_value()
 
-    return instruction(define)
+    defines: dict[int, Callable[..., Any]] = {2: two, 3: three, 4: four}
+    return instruction(defines[runs])
 
 
 def _prelu(builder: ir.IRBuilder, x: ir.Value, slope: ir.Value) -> ir.Value:
@@ -72,8 +80,14 @@ def _dot(builder: ir.IRBuilder, count: ir.Value, base: ir.Value) -> ir.Value:
     return builder.sub(base, builder.add(count, count))
 
 
-def _convert(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return builder.sitofp(y, x.type)
+def _float_dot(builder: ir.IRBuilder, x: ir.Value, base: ir.Value, count: ir.Value) -> ir.Value:
+    return builder.sitofp(_dot(builder, count, base), x.type)
+
+
+def _rescale(
+    builder: ir.IRBuilder, x: ir.Value, scale: ir.Value, factor: ir.Value, offset: ir.Value
+) -> ir.Value:
+    return builder.fadd(builder.fmul(builder.fmul(x, scale), factor), offset)
 
 
 add_span = _span(lambda builder, x, y: builder.fadd(x, y))
@@ -81,5 +95,6 @@ multiply_span = _span(lambda builder, x, y: builder.fmul(x, y))
 divide_span = _span(lambda builder, x, y: builder.fdiv(x, y))
 prelu_span = _span(_prelu)
 copy_span = _span(lambda _builder, _x, y: y)
-convert_span = _span(_convert)
+rescale_span = _span(_rescale, runs=4)
 dot_span = _span(_dot)
+float_dot_span = _span(_float_dot, runs=3)

@@ -34,11 +34,6 @@ def copy(x, x_first, y, y_first, length):
 
 
 @njit
-def convert(x, x_first, y, y_first, length):
-    spans.convert_span(x, x_first, y, y_first, length)
-
-
-@njit
 def dot(x, x_first, y, y_first, length):
     spans.dot_span(x, x_first, y, y_first, length)
 
@@ -49,7 +44,6 @@ OPERATIONS = [
     pytest.param(divide, lambda x, y: x / y, np.float32, np.float32, id="divide"),
     pytest.param(prelu, lambda x, y: np.where(x > 0, x, x * y), np.float32, np.float32, id="prelu"),
     pytest.param(copy, lambda _x, y: y, np.float32, np.float32, id="copy"),
-    pytest.param(convert, lambda _x, y: y.astype(np.float32), np.float32, np.int32, id="convert"),
     pytest.param(dot, lambda x, y: y - 2 * x, np.int32, np.int32, id="dot"),
 ]
 
@@ -72,6 +66,37 @@ def test_the_negative_part_of_nan_stays_nan():
     x = np.array([np.nan, -1.0], np.float32)
     prelu(x, 0, np.array([0.5, np.nan], np.float32), 0, 2)
     assert np.isnan(x).all()
+
+
+@njit
+def rescale(x, x_first, y, y_first, z_first, w_first, length):
+    spans.rescale_span(x, x_first, y, y_first, y, z_first, y, w_first, length)
+
+
+@njit
+def float_dot(x, x_first, bases, first_base, counts, first_count, length):
+    spans.float_dot_span(x, x_first, bases, first_base, counts, first_count, length)
+
+
+@pytest.mark.parametrize("length", [1, 8, 21])
+def test_rescaling_rounds_after_every_operation(length):
+    rng = np.random.default_rng(length)
+    x = rng.standard_normal(length + 1).astype(np.float32)
+    numbers = rng.standard_normal(3 * length).astype(np.float32)
+    y, z, w = numbers.reshape(3, length)
+    expected = [x[0], *((x[1:] * y) * z + w)]
+    rescale(x, 1, numbers, 0, length, 2 * length, length)
+    np.testing.assert_array_equal(x, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize("length", [1, 8, 21])
+def test_counts_become_float_dot_products(length):
+    rng = np.random.default_rng(length)
+    bases, counts = (rng.integers(0, 5000, length + first).astype(np.int32) for first in (1, 2))
+    x = np.full(length + 2, np.nan, np.float32)
+    float_dot(x, 1, bases, 1, counts, 2, length)
+    expected = (bases[1:] - 2 * counts[2:]).astype(np.float32)
+    np.testing.assert_array_equal(x, [np.nan, *expected, np.nan])
 
 
 @posix_only
