@@ -140,8 +140,9 @@ def test_a_checked_index_that_strays_is_an_error():
 
         graph = binary_resnet()
         plan = compile_graph(graph)
-        step = next(step for step in plan.steps if step.kernel == "binary_conv2d")
-        for array, field in ((step.parameters, "bases"), (step.program, "vector")):
+        steps = {step.kernel: step.parameters for step in plan.steps}
+        for kernel, field in (("binary_conv2d", "row_classes"), ("pointwise", "table")):
+            array = steps[kernel]
             before = array[field].copy()
             array[field] += 10**9
             with pytest.raises(IndexError):
