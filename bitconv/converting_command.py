@@ -15,10 +15,12 @@ from bitconv.errors import FileError, InputError
 from bitconv.text import printable
 
 if TYPE_CHECKING:
+    from bitconv.convert.onnx import Conversion
+    from bitconv.convert.onnx.verification import Agreement
     from bitconv.graph import Graph
     from bitconv.operators import Normalize
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+KERAS_SIGNATURES = (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04")  # of HDF5, and of .keras, a ZIP archive
 CHUNK = 64  # images at a time
 
 
@@ -41,7 +43,7 @@ CHUNK = 64  # images at a time
     "images",
     metavar="IMAGES",
     type=click.Path(path_type=Path),
-    help="Compare with onnxruntime on a picture, a folder of pictures or a CIFAR-10 batch.",
+    help="Of ONNX: compare with onnxruntime on a picture, a folder of them or a CIFAR-10 batch.",
 )
 def convert(
     network: Path,
@@ -52,47 +54,47 @@ def convert(
     resize: str | None,
     images: Path | None,
 ) -> None:
-    """Convert an ONNX or Keras HDF5 file.
+    """Convert an ONNX file, or a Keras or Larq model (.h5 or .keras).
 
     The network takes what it took before, pixels 0 to 255 unless --mean and --std say otherwise.
     """
+    from bitconv.convert import keras, onnx
     from bitconv.file import write
 
     _check_places(network, out)
     names = None if labels is None else _read_labels(labels)
     normalize = _normalization(mean, std)
-    is_keras = _is_hdf5(network)
+    is_keras = _is_keras(network)
     if is_keras and images is not None:
-        raise InputError("--verify compares ONNX networks with onnxruntime")
-    conversion = None
-    if is_keras:
-        from bitconv.convert import from_keras
-
-        graph = from_keras(network)
-    else:
-        from bitconv.convert.onnx import convert as convert_onnx
-
-        conversion = convert_onnx(network)
-        print(f"{printable_lines(str(conversion.report))}\n")
-        graph = conversion.graph
-    graph = _completed(graph, names, normalize, resize)
+        raise InputError(
+            "--verify compares ONNX networks with onnxruntime; docs/convert-keras.md shows how to "
+            "compare with what Keras computed"
+        )
+    conversion = keras.convert(network) if is_keras else onnx.convert(network)
+    print(f"{conversion.report}\n")
+    graph = _completed(conversion.graph, names, normalize, resize)
     write(graph, out)
     print(f"Wrote {printable(str(out))} ({out.stat().st_size:,} bytes).")
-    if conversion is not None and images is not None:
-        from bitconv.convert.onnx.verification import verify
-        from bitconv.model import Model
-        from bitconv.terminal import compile_kernels
-
-        model = Model(graph)
-        compile_kernels(model)
-        prepare = None if normalize is None else normalize.reference
-        agreement = verify(network, conversion, _chunks(images, graph), model, prepare)
-        print(f"\n{printable_lines(str(agreement))}")
+    if isinstance(conversion, onnx.Conversion) and images is not None:
+        print(f"\n{_verified(network, conversion, graph, normalize, images)}")
 
 
-def printable_lines(text: str) -> str:
-    """Several lines, each printable."""
-    return "\n".join(map(printable, text.split("\n")))
+def _verified(
+    network: Path,
+    conversion: Conversion,
+    graph: Graph,
+    normalize: Normalize | None,
+    images: Path,
+) -> Agreement:
+    """The agreement of the finished graph with onnxruntime."""
+    from bitconv.convert.onnx.verification import verify
+    from bitconv.model import Model
+    from bitconv.terminal import compile_kernels
+
+    model = Model(graph)
+    compile_kernels(model)
+    prepare = None if normalize is None else normalize.reference
+    return verify(network, conversion, _chunks(images, graph), model, prepare)
 
 
 def _check_places(network: Path, out: Path) -> None:
@@ -104,10 +106,10 @@ def _check_places(network: Path, out: Path) -> None:
         raise InputError(f"{out}: no file can be written there")
 
 
-def _is_hdf5(path: Path) -> bool:
+def _is_keras(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+            return file.read(8).startswith(KERAS_SIGNATURES)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
 

@@ -26,6 +26,7 @@ def from_torch(module: Any, example: Any) -> Graph:
             "pip install 'bitconv[onnx,train]'"
         ) from error
     from bitconv.convert.onnx import convert
+    from bitconv.convert.onnx.reading import one_line
 
     evaluated = copy.deepcopy(module).to("cpu").eval()
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +45,7 @@ def from_torch(module: Any, example: Any) -> Graph:
                 )
         except Exception as error:  # whatever the module or the exporter raises
             raise UnsupportedError(
-                f"PyTorch cannot export {type(module).__name__} to ONNX: {error}"
+                f"PyTorch cannot export {type(module).__name__} to ONNX: {one_line(error)}"
             ) from error
         return convert(path).graph
 

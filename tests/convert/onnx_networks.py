@@ -41,7 +41,7 @@ class OnnxNetwork:
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         name = f"{operator.lower()}{len(self._nodes)}"
         names = [name, *(f"{name}_{i}" for i in range(1, outputs))]
-        node = helper.make_node(operator, inputs, names, name=name, **attributes)
+        node = helper.make_node(operator, inputs, names, **{"name": name, **attributes})
         self._nodes.append(node)
         return name if outputs == 1 else names
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 from onnx_networks import RANDOM, OnnxNetwork, assert_same, images, kinds, signs
 
-from bitconv.convert.onnx import Conversion
+from bitconv.convert.onnx import Conversion, convert
 from bitconv.convert.onnx.weights import coarsest_grid
 from bitconv.operators import BinaryConv2d, BinaryDense, Pad
 
@@ -157,8 +157,7 @@ def test_zero_and_one_are_signs_after_an_exact_rewrite(
         weight = (weight + 1) / 2
     path = net.save(tmp_path / "net.onnx", net.conv(x, weight, pads=[1] * 4, group=groups))
     conversion = assert_same(path, BATCH)
-    expected = "binary" if groups == 1 or zero_one == "maps" else "float"
-    assert kinds(conversion) == [expected]
+    assert kinds(conversion) == ["binary"]
 
 
 def test_a_scale_for_each_input_channel_goes_into_the_grid(tmp_path: Path) -> None:
@@ -265,3 +264,54 @@ def test_the_attributes_of_gemm(tmp_path: Path) -> None:
     inputs.append(net.constant(RANDOM.normal(size=(1, 6)).astype(np.float32)))
     x = net.add("Gemm", "image", *inputs, alpha=0.5, beta=2.0, transB=1)
     assert_same(net.save(tmp_path / "net.onnx", x, rank=2), images(3, 20), 1e-5)
+
+
+def test_thresholds_of_a_flattened_map_meet_their_features(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    thresholds = net.constant(RANDOM.integers(-2, 3, 144).astype(np.float32))
+    above = net.add("Greater", net.add("Flatten", "image"), thresholds)
+    bits = net.add("Where", above, net.number(1), net.number(-1))
+    x = net.add("MatMul", bits, net.constant(signs(144, 5)))
+    conversion = assert_same(net.save(tmp_path / "net.onnx", x, rank=2), BATCH)
+    assert kinds(conversion) == ["binary"]
+
+
+# --- The report --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales"),
+    [
+        ((), "none"),
+        ((1, 1), "OxI (one)"),
+        ((6, 1), "1xI (one a filter)"),
+        ((3, 1), "2xI"),
+        ((1, 4), "Ox1"),
+    ],
+)
+def test_the_report_says_how_scales_are_shared(
+    shape: tuple[int, ...], scales: str, tmp_path: Path
+) -> None:
+    weight = signs(6, 4, 3, 3)
+    if shape:
+        grid = RANDOM.uniform(1.5, 2, shape).astype(np.float32)
+        rows, columns = (-(-whole // part) for whole, part in zip((6, 4), shape, strict=True))
+        weight *= np.repeat(np.repeat(grid, rows, 0), columns, 1)[:, :, None, None]
+    net = OnnxNetwork()
+    report = convert(net.save(tmp_path / "net.onnx", net.conv(net.sign("image"), weight))).report
+    assert report.layers[0].scales == scales
+    assert scales in str(report)
+
+
+def test_the_report_counts_scales_that_come_behind_a_layer(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    x = net.add("Mul", net.conv(net.sign("image"), WEIGHT), net.channels(RANDOM.uniform(1, 2, 5)))
+    report = convert(net.save(tmp_path / "net.onnx", x)).report
+    assert report.layers[0].scales == "1xI (one a filter)"
+
+
+def test_names_that_steer_a_terminal_are_printed_as_text(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    x = net.add("Conv", net.sign("image"), net.constant(WEIGHT), name="evil\n\x1b[31m")
+    report = str(convert(net.save(tmp_path / "net.onnx", x)).report)
+    assert "evil??[31m" in report

@@ -17,6 +17,7 @@ from onnx_networks import (
 )
 
 from bitconv.convert.onnx import convert
+from bitconv.errors import UnsupportedError
 from bitconv.model import Model
 from bitconv.operators import Transpose
 
@@ -188,3 +189,41 @@ def test_a_batch_of_fixed_length(tmp_path: Path) -> None:
     path = net.save(tmp_path / "net.onnx", x, rank=2)
     graph = convert(path).graph
     assert graph.types[graph.outputs[0]].shape == (4,)
+
+
+def test_a_network_that_takes_channels_last_takes_pictures_as_they_are(tmp_path: Path) -> None:
+    net = OnnxNetwork(("N", 6, 6, 4))
+    x = net.add("Div", net.add("Sub", "image", net.constant(_weight(4))), net.number(2))
+    x = net.conv(net.add("Transpose", x, perm=[0, 3, 1, 2]), _weight(5, 4, 3, 3))
+    conversion = convert(net.save(tmp_path / "net.onnx", x))
+    assert conversion.graph.types["image"].shape == (6, 6, 4)
+    batch = images(2, 6, 6, 4)
+    (expected,) = in_onnxruntime(tmp_path / "net.onnx", batch)
+    found = Model(conversion.graph).reference(batch)
+    np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
+
+
+def test_pixels_of_integers_are_those_of_onnx(tmp_path: Path) -> None:
+    import onnx
+
+    net = OnnxNetwork()
+    x = net.add("Cast", net.add("Greater", "image", net.constant(np.uint8(127))), to=1)
+    path = net.save(tmp_path / "net.onnx", net.conv(x, signs(5, 4, 3, 3)))
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    batch = RANDOM.integers(126, 129, (2, 4, 6, 6)).astype(np.uint8)
+    assert kinds(assert_same(path, batch)) == ["binary"]
+
+
+def test_arithmetic_that_wraps_around_is_refused(tmp_path: Path) -> None:
+    import onnx
+
+    net = OnnxNetwork()
+    x = net.add("Cast", net.add("Sub", "image", net.constant(np.uint8(1))), to=1)
+    path = net.save(tmp_path / "net.onnx", x)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    with pytest.raises(UnsupportedError, match=r"sub0 \(Sub\).*fit uint8"):
+        convert(path)

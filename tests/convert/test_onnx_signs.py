@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto
-from onnx_networks import QONNX, OnnxNetwork, assert_same, images, in_bitconv, kinds, signs
+from onnx_networks import (
+    QONNX,
+    RANDOM,
+    OnnxNetwork,
+    assert_same,
+    images,
+    in_bitconv,
+    kinds,
+    signs,
+)
 
 from bitconv.convert.onnx import convert
 from bitconv.errors import UnsupportedError
-from bitconv.operators import BatchNorm, Clip, Sign
+from bitconv.operators import BatchNorm, BinaryConv2d, Clip, Sign
 
 WEIGHT = signs(5, 4, 3, 3)
 BATCH = images(2, 4, 6, 6)
@@ -125,13 +134,60 @@ def test_a_sign_is_found_however_it_is_written(number: int, tmp_path: Path) -> N
     assert kinds(conversion) == ["binary"]
 
 
-def test_an_onnx_sign_of_zero_is_remarked_upon_and_taken_as_one(tmp_path: Path) -> None:
+def test_an_onnx_sign_of_floats_is_two_valued_and_the_report_says_so(tmp_path: Path) -> None:
     net = OnnxNetwork()
-    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Sign", "image"), WEIGHT))
-    conversion = assert_same(path, BATCH + np.float32(0.5))
+    floats = net.conv("image", RANDOM.normal(size=(4, 4, 1, 1)))
+    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Sign", floats), WEIGHT))
+    conversion = assert_same(path, images(2, 4, 6, 6, whole=False))
     (remark,) = conversion.report.remarks
-    assert "equal to the threshold" in remark
-    assert kinds(conversion) == ["binary"]
+    assert "counts as above it; the original gives 0 there: conv" in remark
+    assert kinds(conversion) == ["float", "binary"]
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_onnx_sign_of_numbers_that_may_be_zero_has_three_values(
+    groups: int, padding: int, tmp_path: Path
+) -> None:
+    net = OnnxNetwork()
+    weight = signs(4, 4 // groups, 3, 3)
+    x = net.conv(net.add("Sign", "image"), weight, pads=[padding] * 4, group=groups)
+    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Sign", x), signs(3, 4, 1, 1)))
+    conversion = assert_same(path, BATCH)
+    assert kinds(conversion) == ["binary", "binary"]
+    assert not conversion.report.remarks
+
+
+def test_an_onnx_sign_of_numbers_that_are_never_zero_costs_one_layer(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    odd = net.conv(net.sign("image"), signs(4, 1, 3, 3), group=4)
+    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Sign", odd), signs(3, 4, 1, 1)))
+    conversion = assert_same(path, BATCH)
+    assert sum(isinstance(node.operator, BinaryConv2d) for node in conversion.graph.nodes) == 2
+    assert not conversion.report.remarks
+
+
+def test_the_sign_of_a_channel_that_batch_norm_makes_zero_is_zero(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    gamma, ones = net.constant(np.array([1, 0, 1, 0], np.float32)), net.constant(np.ones(4, "f4"))
+    zeros = net.constant(np.zeros(4, np.float32))
+    floats = net.conv("image", RANDOM.normal(size=(4, 4, 1, 1)))
+    normed = net.add("BatchNormalization", floats, gamma, zeros, zeros, ones)
+    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Sign", normed), WEIGHT))
+    assert kinds(assert_same(path, images(2, 4, 6, 6, whole=False))) == ["float", "binary"]
+
+
+def test_the_sign_of_a_relu_is_zero_or_one(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    x = net.add("Sign", net.add("Relu", net.conv("image", RANDOM.normal(size=(4, 4, 1, 1)))))
+    conversion = assert_same(net.save(tmp_path / "net.onnx", net.conv(x, WEIGHT)), BATCH)
+    assert kinds(conversion) == ["float", "binary"]
+
+
+def test_a_comparison_of_equality_becomes_numbers(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    is_zero = _cast(net, net.add("Equal", "image", net.number(0)))
+    assert_same(net.save(tmp_path / "net.onnx", net.add("Add", is_zero, "image")), BATCH)
 
 
 def test_thresholds_between_binary_layers_may_be_integers(tmp_path: Path) -> None:
@@ -167,12 +223,84 @@ def test_signs_used_as_numbers_become_numbers(tmp_path: Path) -> None:
     assert_same(path, BATCH)
 
 
-def test_the_comparison_of_a_step_that_differs_only_at_zero_is_refused(tmp_path: Path) -> None:
+def test_a_step_that_differs_only_at_zero_is_two_layers(tmp_path: Path) -> None:
     net = OnnxNetwork()
     nonzero = _cast(net, net.add("Cast", "image", to=TensorProto.BOOL))
     path = net.save(tmp_path / "net.onnx", net.conv(nonzero, WEIGHT))
-    with pytest.raises(UnsupportedError, match="only where they equal"):
+    assert kinds(assert_same(path, BATCH)) == ["binary"]
+
+
+@pytest.mark.parametrize("order", ["clip first", "clip last", "hard sigmoid"])
+def test_a_clip_and_a_rounding_are_a_sign_in_any_arrangement(order: str, tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    x, low = "image", net.number(-1 if order == "clip first" else 0)
+    if order == "hard sigmoid":
+        x = net.add("HardSigmoid", x, alpha=0.5, beta=0.5)
+    else:
+        steps = [("Clip", low, net.number(1)), ("Add", net.number(1)), ("Mul", net.number(0.5))]
+        for operator, *operands in steps if order == "clip first" else [*steps[1:], steps[0]]:
+            x = net.add(operator, x, *operands)
+    x = net.add("Sub", net.add("Mul", net.add("Round", x), net.number(2)), net.number(1))
+    path = net.save(tmp_path / "net.onnx", net.conv(x, WEIGHT))
+    assert kinds(assert_same(path, BATCH)) == ["binary"]
+
+
+def test_the_rounding_of_more_than_two_integers_is_refused(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    clipped = net.add("Clip", "image", net.number(-1), net.number(1))
+    path = net.save(tmp_path / "net.onnx", net.conv(net.add("Round", clipped), WEIGHT))
+    with pytest.raises(UnsupportedError, match="rounds to 3 integers"):
         convert(path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT8, TensorProto.INT32, TensorProto.INT64])
+def test_counts_of_agreeing_bits_are_integers(kind: int, tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    sums = net.conv(net.sign("image"), WEIGHT)
+    count = net.add("Mul", net.add("Add", sums, net.number(36)), net.number(0.5))
+    whole = net.add("Cast", count, to=kind)
+    dtype = {TensorProto.INT8: np.int8, TensorProto.INT32: np.int32}.get(kind, np.int64)
+    threshold = net.constant(np.array([9, 17, 18, 19, 36], dtype).reshape(-1, 1, 1))
+    bits = net.add("Where", net.add("Less", whole, threshold), net.number(-1), net.number(1))
+    path = net.save(tmp_path / "net.onnx", net.conv(bits, signs(2, 5, 1, 1)))
+    assert kinds(assert_same(path, BATCH)) == ["binary", "binary"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor"), [(TensorProto.INT8, 4), (TensorProto.INT32, 0.25), (TensorProto.FLOAT16, 3)]
+)
+def test_a_cast_that_changes_numbers_is_refused(kind: int, factor: float, tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    scaled = net.add("Mul", net.conv(net.sign("image"), WEIGHT), net.number(factor))
+    path = net.save(tmp_path / "net.onnx", _cast(net, net.add("Cast", scaled, to=kind)))
+    with pytest.raises(UnsupportedError, match=r"whole ones that fit|rounds numbers to float16"):
+        convert(path)
+
+
+@pytest.mark.parametrize("compare", ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+@pytest.mark.parametrize("threshold", [0.1, -0.1, 0.5])
+def test_a_threshold_in_double_precision_is_exact(
+    compare: str, threshold: float, tmp_path: Path
+) -> None:
+    net = OnnxNetwork()
+    double = net.add("Cast", "image", to=TensorProto.DOUBLE)
+    condition = net.add(compare, double, net.constant(np.float64(threshold)))
+    bits = net.add("Where", condition, net.number(1), net.number(-1))
+    path = net.save(tmp_path / "net.onnx", net.conv(bits, WEIGHT))
+    near = np.float32(threshold)
+    beside = [np.nextafter(near, np.float32(end)) for end in (-1, 1)]
+    assert_same(path, np.resize(np.array([near, *beside]), BATCH.shape))
+
+
+def test_division_of_integers_is_that_of_onnx(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    number = net.add(
+        "Where",
+        net.add("Greater", "image", net.number(0)),
+        *map(net.constant, (np.int32(5), np.int32(-5))),
+    )
+    halves = _cast(net, net.add("Div", number, net.constant(np.int32(2))))
+    assert_same(net.save(tmp_path / "net.onnx", net.conv(halves, WEIGHT)), BATCH)
 
 
 # --- QONNX, which onnxruntime does not run -----------------------------------------------------

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from onnx_networks import RANDOM, OnnxNetwork, signs
+from onnx_networks import QONNX, RANDOM, OnnxNetwork, signs
 from PIL import Image
 
+from bitconv.cli import main
 from bitconv.commands import app
-from bitconv.convert.onnx import convert
+from bitconv.convert.onnx import Conversion, convert
 from bitconv.convert.onnx.verification import verify
-from bitconv.errors import BitconvError
+from bitconv.errors import BitconvError, InputError, UnsupportedError
 from bitconv.file import read
-from bitconv.operators import Normalize, Sign
+from bitconv.operators import BatchNorm, Normalize, Sign
+
+KERAS = Path(__file__).parent.parent / "fixtures" / "keras"
 
 
 def _network(path: Path) -> Path:
@@ -41,17 +45,75 @@ def test_a_converted_network_agrees_with_onnxruntime(tmp_path: Path) -> None:
     assert agreement.partings == ()
 
 
-def test_the_first_layer_that_parts_is_named(tmp_path: Path) -> None:
-    path = _network(tmp_path / "net.onnx")
-    conversion = convert(path)
+def _with_sign(conversion: Conversion, threshold: float) -> Conversion:
+    """The conversion with another threshold of its sign."""
     nodes = tuple(
-        replace(node, operator=Sign(np.array([0.7]))) if isinstance(node.operator, Sign) else node
+        replace(node, operator=Sign(np.array([threshold])))
+        if isinstance(node.operator, Sign)
+        else node
         for node in conversion.graph.nodes
     )
-    wrong = replace(conversion, graph=replace(conversion.graph, nodes=nodes))
-    agreement = verify(path, wrong, [_pictures(2)])
+    return replace(conversion, graph=replace(conversion.graph, nodes=nodes))
+
+
+def test_the_first_layer_that_parts_is_named(tmp_path: Path) -> None:
+    path = _network(tmp_path / "net.onnx")
+    agreement = verify(path, _with_sign(convert(path), 0.7), [_pictures(2)])
     assert not agreement.ok
     assert agreement.partings[0].tensor.startswith("conv")
+    assert agreement.partings[0].tensor in str(agreement)
+
+
+PIXELS = np.array([[100, 7], [100, 101], [200, 101], [90, 101]], np.uint8).reshape(4, 1, 1, 2)
+
+
+def _first_pixel_decides(path: Path) -> Path:
+    """A network whose label is whether the first channel is at least 100."""
+    net = OnnxNetwork(("N", 2, 1, 1))
+    bits = net.sign(net.add("Sub", "image", net.channels([100, 100])))
+    return net.save(path, net.conv(bits, [[[[1]], [[1]]], [[[-1]], [[1]]]]))
+
+
+def _shifted(conversion: Conversion, by: float) -> Conversion:
+    """The conversion with less in front of its sign."""
+    nodes = tuple(
+        replace(
+            node,
+            operator=BatchNorm(node.operator.statistics - np.array([[0], [by], [0], [0]]), 0.0),
+        )
+        if isinstance(node.operator, BatchNorm)
+        else node
+        for node in conversion.graph.nodes
+    )
+    return replace(conversion, graph=replace(conversion.graph, nodes=nodes))
+
+
+def test_every_other_label_is_traced_to_a_sign_that_rounding_decides(tmp_path: Path) -> None:
+    path = _first_pixel_decides(tmp_path / "net.onnx")
+    wrong = _shifted(convert(path), 1e-5)  # which differs for pixels of exactly 100
+    agreement = verify(path, wrong, [PIXELS[:3], PIXELS[3:]])
+    assert (agreement.images, agreement.same_labels) == (4, 2)
+    assert len(agreement.other_labels) == 2
+    assert all(each is not None and each.is_rounding for each in agreement.other_labels)
+    assert agreement.ok
+    assert "2 of 2 other labels come from rounding" in str(agreement)
+    assert "signs differ, of numbers within 8e-06 of their threshold" in str(agreement)
+
+
+def test_another_label_that_rounding_does_not_explain_is_told(tmp_path: Path) -> None:
+    path = _first_pixel_decides(tmp_path / "net.onnx")
+    agreement = verify(path, _shifted(convert(path), 50.0), [PIXELS])
+    assert agreement.same_labels == 2
+    assert not agreement.ok
+    assert "0 of 2 other labels come from rounding" in str(agreement)
+
+
+def test_a_network_that_onnxruntime_does_not_run_is_refused(tmp_path: Path) -> None:
+    net = OnnxNetwork()
+    bits = net.add("BipolarQuant", "image", net.number(1), domain=QONNX)
+    path = net.save(tmp_path / "net.onnx", net.conv(bits, signs(5, 4, 3, 3)))
+    with pytest.raises(UnsupportedError, match="onnxruntime cannot run the network"):
+        verify(path, convert(path), [])
 
 
 def _run(*arguments: object) -> str:
@@ -91,3 +153,32 @@ def test_the_command_refuses_a_size_that_is_none(tmp_path: Path) -> None:
     path = _network(tmp_path / "net.onnx")
     with pytest.raises(BitconvError, match="256 or 224x224"):
         _run(path, tmp_path / "net.h5", "--resize", "large")
+
+
+@pytest.mark.parametrize("name", ["keras2_sequential.h5", "larq_binary_sequential.keras"])
+def test_the_command_converts_keras_files(name: str, tmp_path: Path) -> None:
+    printed = _run(KERAS / name, tmp_path / "net.h5")
+    assert "layers run on bits" in printed
+    assert len(read(tmp_path / "net.h5").nodes) > 3
+
+
+def test_the_command_says_how_keras_files_are_verified(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"docs/convert-keras\.md"):
+        _run(KERAS / "keras2_sequential.h5", tmp_path / "net.h5", "--verify", tmp_path)
+    assert not (tmp_path / "net.h5").exists()
+
+
+def test_refused_nodes_are_listed_one_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = OnnxNetwork()
+    x = net.add("Erf", net.add("Erf", "image"), name="evil\n\x1b[31m")
+    path = net.save(tmp_path / "net.onnx", net.add("Add", x, net.add("Exp", "image")))
+    monkeypatch.setattr(sys, "argv", ["bitconv", "convert", str(path), str(tmp_path / "net.h5")])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.splitlines() == [
+        "bitconv: nodes that cannot be converted:",
+        "  erf0 (Erf): there is no operator for it",
+        "  exp2 (Exp): there is no operator for it",
+    ]

@@ -14,7 +14,7 @@ from bitconv.convert.keras.build import Build
 from bitconv.convert.keras.fields import Fields, Pair
 from bitconv.convert.keras.geometry import Sides, expect_channels_last, padding_of
 from bitconv.convert.keras.quantizers import Kernel, quantize_input, quantized_kernel
-from bitconv.convert.report import LayerReport
+from bitconv.convert.report import LayerReport, scales_of
 from bitconv.errors import FileError
 from bitconv.operators import (
     BatchNorm,
@@ -218,11 +218,11 @@ def _report(name: str, operation: Operator, kernel: Kernel, meets_signs: bool) -
     if not kernel.is_binary:
         note = "its input is binary, but its kernel is not" if meets_signs else ""
         return LayerReport(name, operation.name, "float", note)
-    note = "" if kernel.scale is None else "a scale a filter"
+    assert isinstance(operation, BinaryConv2d | BinaryDense)
+    scales = scales_of(operation)
     if meets_signs:
-        return LayerReport(name, operation.name, "binary", note)
-    notes = filter(None, (note, "its input is not binary"))
-    return LayerReport(name, operation.name, "binary weights", "; ".join(notes))
+        return LayerReport(name, operation.name, "binary", "", scales)
+    return LayerReport(name, operation.name, "binary weights", "its input is not binary", scales)
 
 
 def _padded(build: Build, x: str, window: Window) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.convert.onnx.building import Build
+from bitconv.convert.onnx.reach import dyadic_unit
 from bitconv.convert.onnx.weights import coarsest_grid
 from bitconv.operators import BatchNorm, BinaryConv2d, BinaryDense, Multiply, Normalize
 from bitconv.scales import ScaleGrid
@@ -127,15 +128,7 @@ def _sums_exactly(layer: BinaryLayer, offset: Vector) -> bool:
     """Whether no sum that the layer adds up needs rounding, nor does one with `offset`."""
     assert layer.bias is not None
     numbers = [array.astype(np.float64).ravel() for array in (_scales(layer), layer.bias, offset)]
-    unit = min(map(_unit, numbers))
+    unit = min(map(dyadic_unit, numbers))
     largest = [float(np.abs(array).max()) for array in numbers]
     reach = prod(layer.weight.shape[1:]) * largest[0] + largest[1] + largest[2]
     return layer.activation_scale == 1.0 and reach <= EXACT * unit
-
-
-def _unit(numbers: NDArray[np.float64]) -> float:
-    """The largest power of two that divides all of the numbers."""
-    mantissa, exponent = np.frexp(numbers[numbers != 0])
-    whole = (mantissa * 2.0**53).astype(np.int64)
-    lowest = (whole & -whole).astype(np.float64)
-    return float(np.ldexp(lowest, exponent - 53).min(initial=np.inf))

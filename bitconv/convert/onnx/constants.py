@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.convert.onnx.reading import OnnxNode
+from bitconv.convert.onnx.checking import check_claim
+from bitconv.convert.onnx.reading import OnnxNode, one_line
 from bitconv.errors import UnsupportedError
 
 
@@ -25,20 +26,24 @@ def evaluate(
     single = onnx.helper.make_node(
         node.operator, node.inputs, node.outputs, domain=node.domain, **attributes
     )
-    graph = onnx.helper.make_graph(
-        [single],
-        "constant",
-        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.inputs if name],
-        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.outputs],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     given = {
-        name: value
+        name: onnx.numpy_helper.from_array(np.asarray(value), name)
         for name, value in zip(node.inputs, inputs, strict=True)
         if name and value is not None
     }
+    graph = onnx.helper.make_graph(
+        [single],
+        "constant",
+        [],
+        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.outputs],
+        list(given.values()),
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    check_claim(model)
     try:
-        results = ReferenceEvaluator(model).run(None, given)
+        results = ReferenceEvaluator(model).run(None, {})
     except Exception as error:  # the reference raises whatever its NumPy code does
-        raise UnsupportedError(f"cannot be computed from its constants: {error}") from error
+        raise UnsupportedError(
+            f"cannot be computed from its constants: {one_line(error)}"
+        ) from error
     return tuple(np.asarray(result) for result in results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from bitconv.convert.onnx.values import (
 )
 from bitconv.convert.report import LayerReport
 from bitconv.errors import UnsupportedError
-from bitconv.operators import BinaryConv2d, Multiply, Pad, Sign, Transpose
+from bitconv.operators import Add, BinaryConv2d, Multiply, Pad, Sign, Transpose
 
 Operand = Value | NDArray[Any]
 Rule = Callable[..., Any]
@@ -41,20 +42,22 @@ class Context:
     opset : int
     differences : dict of str to tuple
         For a node of the graph that is ``a − b``: a and the node of b.
-    layers : list of LayerReport
-    remarks : list of str
+    layers : list of tuple
+        Of every layer the report, without its scales, and the node of the graph that it ends in.
+    remarks : dict of str to dict
+        The nodes that each remark is about, as keys.
     """
 
     build: Build
     batch: int
     opset: int
     differences: dict[str, tuple[Value, str]] = field(default_factory=dict)
-    layers: list[LayerReport] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    layers: list[tuple[LayerReport, str]] = field(default_factory=list)
+    remarks: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def remark(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+        """Note something about the node at hand."""
+        self.remarks.setdefault(text, {})[self.build.place] = None
 
     # --- Values in the form that a rule needs ----------------------------------------------------
 
@@ -93,11 +96,11 @@ class Context:
         if padding is None:
             return value
         if value.levels:
-            value = self.signs(value)
+            value = self.signs(replace(value, padding=None))
+        if value.levels:
             level = self.sign_of_level(value, padding.value)
             if level not in (-1, 1):
-                padded = replace(self.numbers(replace(value, padding=None)), padding=padding)
-                return self.unpadded(padded)
+                return self.unpadded(replace(self.numbers(value), padding=padding))
         else:
             level = padding.value
         before, after = (
@@ -111,22 +114,16 @@ class Context:
         return replace(value, node=node, padding=None)
 
     def signs(self, value: Value) -> Value:
-        """A comparison as signs that the graph holds; signs as they are."""
+        """A comparison as signs that the graph holds, of three levels as numbers; signs as is."""
         if not value.is_comparison:
             return value
+        value = self.settled(value)
+        if has_three_levels(value):
+            return self.numbers(value)
         below, at, above = np.broadcast_arrays(*value.levels)
-        assert value.threshold is not None
         strict = at == below
         loose = at == above
-        if ((below == above) & ~strict).any():
-            raise UnsupportedError("its numbers differ only where they equal a threshold")
-        if not (strict | loose).all():
-            original = uniform(at)
-            self.remark(
-                f"{self.build.place}: a number equal to the threshold counts as above it; the "
-                f"original gives {'a third value' if original is None else original} there"
-            )
-            loose = loose | ~strict
+        assert value.threshold is not None
         threshold = value.threshold
         zero_is_positive = True
         if not loose.all():
@@ -140,6 +137,48 @@ class Context:
         node = self._same(sign, bare.node) or self.build.add_part(sign, bare.node)
         return replace(
             bare, shape=value.shape, node=node, levels=(below, above), padding=value.padding
+        )
+
+    def settled(self, value: Value) -> Value:
+        """A comparison without the levels that no number can give.
+
+        Floats do not lie on a threshold, unless by chance; sums of signs do.
+        """
+        assert value.threshold is not None
+        below, at, above = value.levels
+        numbers, threshold = self.per_channel(
+            replace(value, levels=(), threshold=None, padding=None), value.threshold
+        )
+        reach = self.build.reach(numbers.node)
+        if (reach.low >= threshold).all():
+            below = at
+        if (reach.high <= threshold).all():
+            above = at
+        settled = replace(value, levels=(below, at, above))
+        if has_three_levels(settled) and not reach.meets(threshold.astype(np.float64)).any():
+            if not reach.has_steps:
+                level = uniform(at)
+                self.remark(
+                    "A number equal to the threshold counts as above it; the original gives "
+                    f"{'a third value' if level is None else f'{level:g}'} there"
+                )
+            settled = replace(value, levels=(below, above, above))
+        return settled
+
+    def halves(self, value: Value) -> tuple[Value, Value]:
+        """A comparison of three levels as the sum of two of two levels each."""
+        below, at, above = (level.astype(np.float32) for level in value.levels)
+        zero = np.zeros_like(at)
+        lower = replace(value, levels=(below, at, at))
+        upper = replace(value, levels=(zero, zero, above - at))
+        if value.padding is None:
+            return lower, upper
+        around, middle = value.padding.value, uniform(at)
+        if middle is None or around != uniform(above):
+            middle = around
+        return (  # padded with levels of theirs where the whole is padded with one of its own
+            replace(lower, padding=replace(value.padding, value=float(middle))),
+            replace(upper, padding=replace(value.padding, value=float(around - middle))),
         )
 
     def _same(self, sign: Sign, name: str) -> str | None:
@@ -168,23 +207,26 @@ class Context:
         of +1 is one, and its scale and bias are the levels.
         """
         value = self.unpadded(value)
+        if value.is_comparison:
+            value = self.settled(value)
+            if has_three_levels(value):
+                lower, upper = (self.natural(self.numbers(each)) for each in self.halves(value))
+                return replace(lower, node=self.build.add(Add(), lower.node, upper.node))
+            value = self.signs(value)
         if value.is_numbers:
             return value
-        value = self.signs(value)
         low, high = (array.astype(np.float64) for array in value.levels)
         value, half = self.per_channel(value, (high - low) / 2)
         value, middle = self.per_channel(value, (high + low) / 2)
         shape = self.build.types[value.node].shape
         channels = shape[-1]
-        node = self.build.reshape(value.node, (1, 1, channels)) if len(shape) == 1 else value.node
-        if len(shape) not in (1, 3):
-            raise UnsupportedError(f"signs of shape {shape} are used as numbers")
+        as_map = shape if len(shape) == 3 else (prod(shape) // channels, 1, channels)
+        node = self.build.reshape(value.node, as_map)
         one = BitArray.from_signs(np.ones((channels, 1, 1, 1)))
         node = self.build.add(BinaryConv2d(one, groups=channels), node)
         node = affine.multiply(self.build, node, half)
         node = affine.add(self.build, node, middle)
-        node = self.build.reshape(node, shape) if len(shape) == 1 else node
-        return replace(value, node=node, levels=())
+        return replace(value, node=self.build.reshape(node, shape), levels=())
 
     def per_channel(
         self, value: Value, constant: NDArray[Any]
@@ -246,6 +288,13 @@ class Context:
         if not isinstance(inputs[index], np.ndarray):
             raise UnsupportedError(f"{name} is not constant")
         return inputs[index].tolist()
+
+
+def has_three_levels(value: Value) -> bool:
+    """Whether a comparison gives something of its own where a number equals the threshold."""
+    below, at, above = np.broadcast_arrays(*value.levels)
+    two = (at == below) | (at == above)
+    return not two.all()
 
 
 def padded(value: Value, before: tuple[int, ...], after: tuple[int, ...], number: float) -> Value:

@@ -21,6 +21,7 @@ from bitconv.errors import UnsupportedError
 from bitconv.operators import Add, Clip, PRelu, Relu
 
 Function = Callable[..., Any]
+INTEGERS = tuple(np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8))
 ONE = np.ones(1, np.float32)
 
 
@@ -54,7 +55,7 @@ def _on_numbers(context: Context, node: OnnxNode, operands: list[Operand]) -> Va
     if rule is None:
         raise UnsupportedError("is not known of numbers that differ by image")
     result: Value = rule(context, node, operands)
-    return result
+    return _checked_integers(context, result)
 
 
 def _check_shapes(variables: list[Value], operands: list[Operand]) -> None:
@@ -147,7 +148,7 @@ FUNCTIONS: dict[str, Function] = {
     "Abs": np.abs,
     "Add": np.add,
     "And": np.logical_and,
-    "Div": np.divide,
+    "Div": lambda x, y: np.divide(x, y) if x.dtype.kind == "f" else np.trunc(x / y).astype(x.dtype),
     "Identity": np.asarray,
     "Max": lambda *each: np.maximum.reduce(np.broadcast_arrays(*each)),
     "Min": lambda *each: np.minimum.reduce(np.broadcast_arrays(*each)),
@@ -169,7 +170,7 @@ def _function(context: Context, node: OnnxNode, inputs: list[Operand | None]) ->
     """What the node does to arrays."""
     if node.operator == "Clip":
         low, high = _limits(context, node, inputs)
-        return lambda x, *_: np.clip(x, x.dtype.type(low), x.dtype.type(high))
+        return lambda x, *_: np.clip(x, low, high).astype(x.dtype)
     if node.operator == "LeakyRelu":
         slope = np.float32(node.attributes.get("alpha", 0.01))
         return lambda x: np.where(x > 0, x, x * slope)
@@ -233,9 +234,14 @@ def _compare(context: Context, node: OnnxNode, operands: list[Operand]) -> Value
 def _comparison(
     context: Context, value: Value, threshold: Any, below: Any, at: Any, above: Any
 ) -> Value:
+    """The levels below, at and above a threshold, one in float64 or an integer too."""
     value = context.numbers(value)
-    levels = tuple(np.asarray(level) for level in (below, at, above))
-    return replace(value, threshold=np.asarray(threshold, np.float32), levels=levels)
+    below, at, above = (np.asarray(level) for level in (below, at, above))
+    exact = np.asarray(threshold)
+    nearest = exact.astype(np.float32)
+    # Where float32 lacks the threshold, its neighbour lies on one side of it.
+    at = np.where(nearest < exact, below, np.where(nearest > exact, above, at))
+    return replace(value, threshold=nearest, levels=(below, at, above))
 
 
 def _sign(context: Context, node: OnnxNode, operands: list[Operand]) -> Value:  # noqa: ARG001  # rules share a signature
@@ -244,22 +250,20 @@ def _sign(context: Context, node: OnnxNode, operands: list[Operand]) -> Value:  
 
 
 def _round(context: Context, node: OnnxNode, operands: list[Operand]) -> Value:
-    """Rounding of numbers that a clip before it leaves only two integers."""
-    value = context.numbers(_tensor(operands))
-    clip = context.build.operator(value.node)
-    if not isinstance(clip, Clip):
-        raise UnsupportedError("its input is not clipped to where it rounds to two integers")
-    function = ROUNDINGS[node.operator]
-    low, high = np.float32(clip.minimum), np.float32(clip.maximum)
-    below, above = function(low), function(high)
-    if above - below != 1:
-        raise UnsupportedError(
-            f"rounds to {above - below + 1:g} integers, two can be had as a sign"
-        )
+    """Rounding of numbers that leaves two integers, or all of them as they are."""
+    value, build = context.numbers(_tensor(operands)), context.build
+    reach, function = build.reach(value.node), ROUNDINGS[node.operator]
+    if reach.is_whole:
+        return value
+    below, above = function(reach.low.min()), function(reach.high.max())
+    if not above - below <= 1:
+        known = f"{above - below + 1:g}" if np.isfinite(above - below) else "any number of"
+        raise UnsupportedError(f"rounds to {known} integers, two can be had as a sign")
     threshold = below + {"Ceil": 0, "Floor": 1, "Round": 0.5}[node.operator]
-    if low < threshold < high:  # then the clip makes no difference
-        value = replace(value, node=context.build.nodes[value.node].inputs[0])
-    at = function(np.float32(threshold))
+    clip = build.operator(value.node)
+    if isinstance(clip, Clip) and clip.minimum < threshold < clip.maximum:
+        value = replace(value, node=build.nodes[value.node].inputs[0])  # it makes no difference
+    below, at, above = (np.float32(function(each)) for each in (below, threshold, above))
     return _comparison(context, value, threshold, below, at, above)
 
 
@@ -377,13 +381,24 @@ def _unchanged(_context: Context, _node: OnnxNode, operands: list[Operand]) -> V
 
 
 def _cast(context: Context, node: OnnxNode, operands: list[Operand]) -> Value:
-    """To floating point nothing changes, nor to integers where the numbers are sums of signs."""
+    """To single and double precision, or of whole numbers to integers, nothing changes."""
     value, kind = context.numbers(_tensor(operands)), _cast_type(node)
     if kind.kind == "b":
         yes, no = np.True_, np.False_
         return _comparison(context, value, 0, yes, no, yes)
-    if kind.kind != "f" and context.build.types[value.node].kind == "float32":
+    if kind not in (np.float32, np.float64, *INTEGERS):
         raise UnsupportedError(f"rounds numbers to {kind}")
+    return _checked_integers(context, replace(value, dtype=kind))
+
+
+def _checked_integers(context: Context, value: Value) -> Value:
+    """The value, where its numbers are what ONNX's integers would be: whole and never too large."""
+    if value.dtype.kind == "f" or value.levels:
+        return value
+    limits, reach = np.iinfo(value.dtype), context.build.reach(value.node)
+    low, high = max(limits.min, -affine.EXACT), min(limits.max, affine.EXACT)
+    if not reach.is_whole or not reach.within(low, high):
+        raise UnsupportedError(f"its numbers are not always whole ones that fit {value.dtype}")
     return value
 
 

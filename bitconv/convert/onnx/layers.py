@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bitconv.bits import BitArray
 from bitconv.convert.onnx import affine
-from bitconv.convert.onnx.context import Context, Operand
+from bitconv.convert.onnx.context import Context, Operand, has_three_levels
 from bitconv.convert.onnx.reading import OnnxNode
 from bitconv.convert.onnx.values import Value, uniform
 from bitconv.convert.onnx.weights import (
@@ -22,7 +22,7 @@ from bitconv.convert.onnx.weights import (
 from bitconv.convert.onnx.windows import convolution_sides
 from bitconv.convert.report import LayerKind, LayerReport
 from bitconv.errors import UnsupportedError
-from bitconv.operators import BinaryConv2d, BinaryDense, Concat, Conv2d, Dense
+from bitconv.operators import Add, BinaryConv2d, BinaryDense, Concat, Conv2d, Dense
 from bitconv.scales import ScaleGrid
 
 Sides = tuple[int, int, int, int]
@@ -134,8 +134,7 @@ def dense(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Val
     matrix = (matrix if order is None else matrix[:, order]) * alpha
     bias = None if bias is None else bias * beta
     layer = Layer(node, matrix[:, None, None, :].astype(np.float32), bias, is_dense=True)
-    result = _layer(context, layer, replace(value, chw=None))
-    return context.held(result, (len(matrix),))
+    return context.held(_layer(context, layer, value), (len(matrix),))
 
 
 def _bias(rest: list[Operand | None], filters: int) -> NDArray[np.float32] | None:
@@ -156,23 +155,20 @@ def _pair(node: OnnxNode, name: str) -> tuple[int, int]:
 
 def _layer(context: Context, layer: Layer, value: Value) -> str:
     """Append the layer, and what it became to the report; its node."""
+    why = ""
     if value.levels:
-        value = context.signs(value)
-        found = _of_signs(context, layer, value)
+        found = _of_levels(context, layer, value)
         if isinstance(found, str):
-            _report(context, layer, "binary", "")
-            return found
+            return _reported(context, layer, "binary", "", found)
         why = found.reason
-    else:
-        why = ""
+    note = why or "its input is not two-valued"
     merged, value = _merged_padding(context, layer, value)
-    if value.is_numbers and (weight := binary_weight(merged.weight)) is not None:
+    value = context.natural(context.numbers(value))
+    if (weight := binary_weight(merged.weight)) is not None:
         name = context.build.add(merged.binary(weight.signs, weight.scale, 0), value.node)
-        _report(context, layer, "binary weights", "its input is not two-valued")
-        return name if layer.bias is None else affine.add(context.build, name, layer.bias)
-    _report(context, layer, "float", why)
-    value = context.numbers(value)
-    return context.build.add(merged.real(), value.node)
+        name = name if layer.bias is None else affine.add(context.build, name, layer.bias)
+        return _reported(context, layer, "binary weights", note, name)
+    return _reported(context, layer, "float", why, context.build.add(merged.real(), value.node))
 
 
 @dataclass(frozen=True)
@@ -180,8 +176,11 @@ class _NotBinary:
     reason: str
 
 
-def _report(context: Context, layer: Layer, kind: LayerKind, note: str) -> None:
-    context.layers.append(LayerReport(layer.node.name, layer.node.operator, kind, note))
+def _reported(context: Context, layer: Layer, kind: LayerKind, note: str, name: str) -> str:
+    """The node that the layer ends in, after an entry in the report."""
+    report = LayerReport(layer.node.name, layer.node.operator, kind, note)
+    context.layers.append((report, name))
+    return name
 
 
 def _merged_padding(context: Context, layer: Layer, value: Value) -> tuple[Layer, Value]:
@@ -198,6 +197,22 @@ def _with(sides: Sides, value: Value) -> Sides:
     (_, top, left), (_, bottom, right) = value.padding.before, value.padding.after
     a, b, c, d = sides
     return a + top, b + left, c + bottom, d + right
+
+
+def _of_levels(context: Context, layer: Layer, value: Value) -> str | _NotBinary:
+    """The layer of signs, of an input of three levels as the sum of two layers."""
+    if value.is_comparison:
+        value = context.settled(value)
+    if not (value.is_comparison and has_three_levels(value)):
+        return _of_signs(context, layer, context.signs(value))
+    found = [
+        _of_signs(context, replace(layer, bias=bias), context.signs(half))
+        for half, bias in zip(context.halves(value), (layer.bias, None), strict=True)
+    ]
+    for each in found:
+        if isinstance(each, _NotBinary):
+            return each
+    return context.build.add(Add(), *map(str, found))
 
 
 def _of_signs(context: Context, layer: Layer, value: Value) -> str | _NotBinary:
@@ -237,7 +252,7 @@ def _of_signs(context: Context, layer: Layer, value: Value) -> str | _NotBinary:
         scale = replace(weight.scale, values=weight.scale.values * factor)
         name = build.add(layer.binary(weight.signs, scale, pad_value), value.node)
         name = affine.add(build, name, offset.astype(np.float32))
-    elif (levels := two_level_weight(layer.weight)) is not None and layer.groups == 1:
+    elif (levels := two_level_weight(layer.weight)) is not None:
         name = _two_levels(context, layer, value, levels, pad_value)
         name = affine.multiply(build, name, (levels.halves * factor).astype(np.float32))
         name = affine.add(build, name, offset.astype(np.float32))
@@ -252,10 +267,12 @@ def _two_levels(
     context: Context, layer: Layer, value: Value, weight: TwoLevelWeight, pad_value: int
 ) -> str:
     """``Σ s·(S + 1)``, the product with weights 0 and 2: of s beside itself with S beside ones."""
-    doubled = context.build.add(Concat(), value.node, value.node)
-    signs = np.concatenate([weight.signs, np.ones_like(weight.signs)], axis=-1)
-    operator = layer.binary(BitArray.from_signs(signs), None, pad_value)
-    return context.build.add(operator, doubled)
+    build, both = context.build, (weight.signs, np.ones_like(weight.signs))
+    if layer.groups > 1:  # whose channels would have to be mixed
+        parts = [layer.binary(BitArray.from_signs(each), None, pad_value) for each in both]
+        return build.add(Add(), *(build.add(part, value.node) for part in parts))
+    operator = layer.binary(BitArray.from_signs(np.concatenate(both, axis=-1)), None, pad_value)
+    return build.add(operator, build.add(Concat(), value.node, value.node))
 
 
 def _edge(

@@ -54,7 +54,7 @@ def multi_threshold(context: Context, node: OnnxNode, inputs: Inputs) -> Operand
     if thresholds.ndim != 2 or thresholds.shape[1] != 1:
         raise UnsupportedError(f"takes one threshold a channel, found {list(thresholds.shape)}")
     if node.attributes.get("data_layout", "NCHW") not in ("NCHW", "NC"):
-        raise UnsupportedError(f"data_layout {node.attributes['data_layout']} is not known")
+        raise UnsupportedError(f"data_layout {node.attributes['data_layout']!r} is not known")
     threshold = thresholds.reshape(-1, *[1] * (len(value.shape) - 1)).astype(np.float32)
     reached = _apply(context, node, "GreaterOrEqual", value, threshold)
     one, zero = np.float32(1), np.float32(0)
@@ -74,7 +74,7 @@ def _rounding(node: OnnxNode) -> str:
     mode = str(node.attributes.get("rounding_mode", "ROUND")).upper()
     known = {"ROUND": "Round", "CEIL": "Ceil", "FLOOR": "Floor"}
     if mode not in known:
-        raise UnsupportedError(f"rounding_mode {mode} is not known")
+        raise UnsupportedError(f"rounding_mode {mode!r} is not known")
     return known[mode]
 
 

@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.errors import FileError, InputError, MissingPackageError, UnsupportedError
+from bitconv.convert.onnx.checking import check_nodes
+from bitconv.convert.onnx.rewriting import rewrite
+from bitconv.errors import (
+    BitconvError,
+    FileError,
+    InputError,
+    MissingPackageError,
+    UnsupportedError,
+)
+from bitconv.text import printable
 
+LARGEST = "256MB"  # of a constant that onnxsim computes out of small ones
+LONGEST = 300  # letters of a foreign message
 STANDARD = ("", "ai.onnx")  # names of the domain of the standard operators
 
 
@@ -49,6 +60,8 @@ class OnnxNetwork:
     input : str
     shape : tuple of int
         Of the input, the batch first; where that was left open it is 1.
+    dtype : dtype
+        Of the input.
     outputs : tuple of str
     opset : int
     """
@@ -58,6 +71,7 @@ class OnnxNetwork:
     constants: dict[str, NDArray[Any]]
     input: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     outputs: tuple[str, ...]
     opset: int
 
@@ -78,19 +92,29 @@ def read_network(path: str | Path) -> OnnxNetwork:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # protobuf raises classes of its own, from version to version others
-        raise FileError(f"{path}: is no ONNX file, or a damaged one: {error}") from error
+        raise FileError(f"{path}: is no ONNX file, or a damaged one: {one_line(error)}") from error
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # its own, and Python's where a text is none
-        raise FileError(f"{path}: is no valid ONNX network: {error}") from error
-    name, shape = _input(onnx, model)
-    try:
+        check_nodes(model.graph)
+        name, shape, dtype = _input(onnx, model)
+        rewrite(model.graph)
         model, _ = onnxsim.simplify(
-            model, perform_optimization=False, overwrite_input_shapes={name: list(shape)}
+            model,
+            perform_optimization=False,
+            overwrite_input_shapes={name: list(shape)},
+            tensor_size_threshold=LARGEST,
         )
-    except Exception as error:  # onnxsim's are those of the passes that it runs
-        raise FileError(f"{path}: the network does not fit together: {error}") from error
-    return _network(onnx, model, name, shape)
+        return _network(onnx, model, name, shape, dtype)
+    except BitconvError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except Exception as error:  # those of the libraries, and Python's where a text is none
+        raise FileError(f"{path}: is no valid ONNX network: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """A foreign message in one line."""
+    text = " ".join(str(error).split())
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...")
 
 
 def _packages() -> tuple[Any, Any]:
@@ -104,12 +128,12 @@ def _packages() -> tuple[Any, Any]:
     return onnx, onnxsim
 
 
-def _input(onnx: Any, model: Any) -> tuple[str, tuple[int, ...]]:
-    """Name and shape of the only input."""
+def _input(onnx: Any, model: Any) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
+    """Name, shape and type of the only input."""
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in stored]
     if len(inputs) != 1:
-        names = ", ".join(each.name for each in inputs) or "none"
+        names = ", ".join(repr(each.name) for each in inputs) or "none"
         raise UnsupportedError(f"the network takes several inputs or none, expected one: {names}")
     tensor = inputs[0].type.tensor_type
     found = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
@@ -122,18 +146,22 @@ def _input(onnx: Any, model: Any) -> tuple[str, tuple[int, ...]]:
     if tensor.elem_type not in kinds:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise UnsupportedError(f"input {inputs[0].name!r} is {kind}, expected FLOAT or UINT8")
-    return inputs[0].name, (max(found[0], 1), *found[1:])
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return inputs[0].name, (max(found[0], 1), *found[1:]), dtype
 
 
-def _network(onnx: Any, model: Any, name: str, shape: tuple[int, ...]) -> OnnxNetwork:
+def _network(
+    onnx: Any, model: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> OnnxNetwork:
     graph = model.graph
     opset = next((each.version for each in model.opset_import if each.domain in STANDARD), 1)
     return OnnxNetwork(
-        name=graph.name,
+        name=printable(graph.name),
         nodes=tuple(_node(onnx, node) for node in graph.node),
         constants={t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer},
         input=name,
         shape=shape,
+        dtype=dtype,
         outputs=tuple(each.name for each in graph.output),
         opset=opset,
     )
@@ -142,8 +170,10 @@ def _network(onnx: Any, model: Any, name: str, shape: tuple[int, ...]) -> OnnxNe
 def _node(onnx: Any, node: Any) -> OnnxNode:
     attributes = {each.name: _attribute(onnx, each) for each in node.attribute}
     domain = "" if node.domain in STANDARD else node.domain
-    name = node.name or next(iter(node.output), "")
-    return OnnxNode(name, node.op_type, domain, tuple(node.input), tuple(node.output), attributes)
+    name = printable(node.name or next(iter(node.output), ""))
+    return OnnxNode(
+        name, printable(node.op_type), domain, tuple(node.input), tuple(node.output), attributes
+    )
 
 
 def _attribute(onnx: Any, attribute: Any) -> Any:

@@ -17,6 +17,14 @@ from bitconv.errors import UnsupportedError
 from bitconv.operators import Concat, Flatten, Slice
 
 
+def place_of(axis: int, value: Value) -> int:
+    """Which entry of the value's shape an axis of the ONNX tensor is; −1 for the batch."""
+    rank = len(value.shape) + 1
+    if not -rank <= axis < rank:
+        raise UnsupportedError(f"axis {axis} of a tensor of {rank} axes does not exist")
+    return axis % rank - 1
+
+
 def _plain(context: Context, value: Operand | None) -> Value:
     """A value that its node holds whole: numbers, or signs with one pair of levels."""
     if not isinstance(value, Value):
@@ -24,6 +32,7 @@ def _plain(context: Context, value: Operand | None) -> Value:
     value = context.unpadded(value)
     if value.levels:
         value = context.signs(value)
+    if value.levels:
         if any(uniform(level) is None for level in value.levels):
             return context.numbers(value)
         low, high = (np.asarray(uniform(level)) for level in value.levels)
@@ -45,7 +54,7 @@ def transpose(context: Context, node: OnnxNode, inputs: list[Operand | None]) ->
 
 def flatten(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
     value = _plain(context, inputs[0])
-    if node.attributes.get("axis", 1) % (len(value.shape) + 1) != 1:
+    if place_of(node.attributes.get("axis", 1), value) != 0:
         raise UnsupportedError("takes everything after the batch")
     return _reshaped(context, value, (prod(value.shape),))
 
@@ -66,11 +75,10 @@ def reshape(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> V
 
 def squeeze(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
     value = _plain(context, inputs[0])
-    rank = len(value.shape) + 1
     axes = context.option(node, list(inputs), "axes", 1)
     if axes is None:
         axes = [axis for axis, length in enumerate(value.shape, start=1) if length == 1]
-    gone = {axis % rank - 1 for axis in axes}
+    gone = {place_of(axis, value) for axis in axes}
     if -1 in gone:
         raise UnsupportedError("removes the batch")
     shape = tuple(length for axis, length in enumerate(value.shape) if axis not in gone)
@@ -123,7 +131,7 @@ def concat(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Va
         return _joined_with_constants(context, node, inputs)
     values = [_plain(context, each) for each in inputs]
     rank = len(values[0].shape)
-    axis = node.attributes["axis"] % (rank + 1) - 1
+    axis = place_of(node.attributes["axis"], values[0])
     if axis < 0:
         raise UnsupportedError("joins images")
     order = (*(each for each in natural_order(rank) if each != axis), axis)
@@ -146,7 +154,7 @@ def _joined_with_constants(context: Context, node: OnnxNode, inputs: list[Operan
     """A tensor beside constants of one number, which are a pad."""
     places = [place for place, each in enumerate(inputs) if isinstance(each, Value)]
     value = context.unfolded(_plain(context, inputs[places[0]]))
-    axis = node.attributes["axis"] % (len(value.shape) + 1) - 1
+    axis = place_of(node.attributes["axis"], value)
     constants = [each for each in inputs if isinstance(each, np.ndarray)]
     number = uniform(np.concatenate([each.reshape(-1) for each in constants]))
     if len(places) > 1 or number is None or axis < 0:
@@ -166,10 +174,9 @@ def slice_(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Va
     )
     axes = context.option(node, list(inputs), "axes", 3) or list(range(len(starts)))
     steps = context.option(node, list(inputs), "steps", 4) or [1] * len(starts)
-    rank = len(value.shape)
     runs = [range(length) for length in value.shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        place = axis % (rank + 1) - 1
+        place = place_of(axis, value)
         length = context.batch if place < 0 else value.shape[place]
         run = range(*slice(start, end, step).indices(length))
         if step < 1:
@@ -183,7 +190,7 @@ def slice_(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Va
 
 def split(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> tuple[Value, ...]:
     value = context.unfolded(_plain(context, inputs[0]))
-    place = node.attributes.get("axis", 0) % (len(value.shape) + 1) - 1
+    place = place_of(node.attributes.get("axis", 0), value)
     if place < 0:
         raise UnsupportedError("takes some of the images")
     parts, length = len(node.outputs), value.shape[place]
@@ -201,10 +208,13 @@ def split(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> tup
 def gather(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
     """Evenly spaced elements along one axis."""
     value, indices = context.unfolded(_plain(context, inputs[0])), inputs[1]
-    place = node.attributes.get("axis", 0) % (len(value.shape) + 1) - 1
+    place = place_of(node.attributes.get("axis", 0), value)
     if not isinstance(indices, np.ndarray) or indices.ndim > 1 or place < 0:
         raise UnsupportedError("takes constant indices of one axis, not the batch")
-    places = (indices.reshape(-1) % value.shape[place]).tolist()
+    length = value.shape[place]
+    if not indices.size or indices.min() < -length or indices.max() >= length:
+        raise UnsupportedError(f"takes indices of {length} elements, found {indices.tolist()}")
+    places = (indices.reshape(-1) % length).tolist()
     step = places[1] - places[0] if len(places) > 1 else 1
     run = range(places[0], places[-1] + 1, step) if step > 0 else range(0)
     if list(run) != places:

@@ -9,7 +9,7 @@ named at once.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from bitconv.convert.onnx import affine, elementwise, layers, quantizers, shapes
 from bitconv.convert.onnx.building import Build
 from bitconv.convert.onnx.constants import evaluate
 from bitconv.convert.onnx.context import Context, Operand, Rule
+from bitconv.convert.onnx.reach import steps_of
 from bitconv.convert.onnx.reading import OnnxNetwork, OnnxNode, read_network
 from bitconv.convert.onnx.values import Value, natural_order
-from bitconv.convert.report import ConversionReport
+from bitconv.convert.report import ConversionReport, LayerReport, scales_of
 from bitconv.errors import GraphError, UnsupportedError
 from bitconv.graph import Graph, Metadata, TensorType
-from bitconv.operators import Softmax
+from bitconv.operators import BinaryConv2d, BinaryDense, Softmax
+from bitconv.text import printable
 
 # What a rule raises for a node that it cannot do, or that is malformed.
 REFUSALS = (
@@ -37,7 +39,6 @@ REFUSALS = (
     UnsupportedError,
     ValueError,
 )
-SHOWN = 20  # nodes that a message names at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,14 @@ class Conversion:
     report : ConversionReport
     values : dict of str to Value
         For every tensor of the ONNX network that an image reaches, what it is in the graph.
+    comparisons : frozenset of str
+        The tensors in which numbers become levels.
     """
 
     graph: Graph
     report: ConversionReport
     values: dict[str, Value]
+    comparisons: frozenset[str]
 
 
 class _Refused:
@@ -78,22 +82,36 @@ class _Walk:
         shape = network.shape[1:]
         order = _input_order(network)
         stored = tuple(shape[axis] for axis in order)
-        build = Build({network.input: TensorType(stored, "float32")})
+        image = printable(network.input)
+        build = Build({image: TensorType(stored, "float32")})
+        if network.dtype == np.uint8:
+            build.reaches[image] = steps_of(1.0, 0, 255)
         self.context = Context(build, network.batch, network.opset)
         self.values: dict[str, Operand | _Refused] = dict(network.constants)
-        self.values[network.input] = Value(network.input, shape, order)
+        self.values[network.input] = Value(image, shape, order, dtype=network.dtype)
+        self.comparisons: set[str] = set()
         self.refused: list[str] = []
 
     def run(self) -> Conversion:
         for node in self.network.nodes:
             self._visit(node)
         if self.refused:
-            raise UnsupportedError(self._refusal())
-        outputs = tuple(self._output(name) for name in self.network.outputs)
-        graph = self.context.build.finish(outputs, Metadata(name=self.network.name))
-        report = ConversionReport(tuple(self.context.layers), tuple(self.context.remarks))
+            lines = "\n  ".join(self.refused)
+            raise UnsupportedError(f"nodes that cannot be converted:\n  {lines}")
+        outputs = dict.fromkeys(map(self._output, self.network.outputs))
+        graph = self.context.build.finish(tuple(outputs), Metadata(name=self.network.name))
+        layers = tuple(self._with_scales(*each) for each in self.context.layers)
+        remarks = (f"{text}: {', '.join(at)}" for text, at in self.context.remarks.items())
+        report = ConversionReport(layers, tuple(remarks))
         values = {name: value for name, value in self.values.items() if isinstance(value, Value)}
-        return Conversion(graph, report, values)
+        return Conversion(graph, report, values, frozenset(self.comparisons))
+
+    def _with_scales(self, layer: LayerReport, name: str) -> LayerReport:
+        """The report of a layer when all that is behind it is known."""
+        operator = self.context.build.layer_behind(name)
+        if layer.kind == "float" or not isinstance(operator, BinaryConv2d | BinaryDense):
+            return layer
+        return replace(layer, scales=scales_of(operator))
 
     def _visit(self, node: OnnxNode) -> None:
         inputs = [self.values.get(name) if name else None for name in node.inputs]
@@ -112,6 +130,15 @@ class _Walk:
             self.values[name] = result
             if isinstance(result, Value) and self.readers[name] > 1:
                 self.context.build.shared.add(result.node)
+        self._note_comparisons(node, inputs)
+
+    def _note_comparisons(self, node: OnnxNode, inputs: list[Any]) -> None:
+        """Keep in mind where numbers become levels, to compare them there."""
+        if not any(isinstance(each, Value) and each.levels for each in inputs):
+            for name in node.outputs:
+                value = self.values.get(name)
+                if isinstance(value, Value) and value.is_comparison:
+                    self.comparisons.add(name)
 
     def _apply(self, node: OnnxNode, inputs: list[Any]) -> tuple[Any, ...]:
         """What a node gives: tensors or constants."""
@@ -128,34 +155,29 @@ class _Walk:
         value = self.values.get(name)
         if not isinstance(value, Value):
             raise UnsupportedError(f"output {name!r} is the same for every image")
-        self.context.build.place = name
+        self.context.build.place = printable(name)
         value = self.context.natural(self.context.unfolded(self.context.numbers(value)))
         return value.node
-
-    def _refusal(self) -> str:
-        shown = self.refused[:SHOWN]
-        if len(self.refused) > SHOWN:
-            shown.append(f"and {len(self.refused) - SHOWN} more")
-        return "nodes that cannot be converted:\n  " + "\n  ".join(shown)
 
 
 def _input_order(network: OnnxNetwork) -> tuple[int, ...]:
     """How the input lies: channels last, whichever way the network takes it.
 
-    A network that first moves the last axis to the front takes pictures as they are.
+    A network that moves the last axis to the front, before anything but elementwise arithmetic,
+    takes pictures as they are.
     """
     rank = len(network.shape) - 1
-    readers = [node for node in network.nodes if network.input in node.inputs]
-    if (
-        rank == 3
-        and readers
-        and all(
-            node.operator == "Transpose" and list(node.attributes.get("perm", ())) == [0, 3, 1, 2]
-            for node in readers
-        )
-    ):
-        return 0, 1, 2
-    return natural_order(rank)
+    reached, transposes, others = {network.input}, 0, 0
+    for node in network.nodes if rank == 3 else ():
+        if reached.isdisjoint(node.inputs):
+            continue
+        if node.operator == "Transpose" and list(node.attributes.get("perm", ())) == [0, 3, 1, 2]:
+            transposes += 1
+        elif node.operator in elementwise.OPERATORS:
+            reached.update(node.outputs)
+        else:
+            others += 1
+    return (0, 1, 2) if transposes and not others else natural_order(rank)
 
 
 def _batch_norm(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FLOAT32 = np.dtype(np.float32)
 MAP = (1, 2, 0)  # a (channels, height, width) tensor lies as (height, width, channels)
 
 
@@ -57,6 +58,8 @@ class Value:
         Of a comparison; it broadcasts against `shape`.
     padding : Padding, optional
         `shape` counts it; for levels it is in their terms.
+    dtype : dtype
+        What ONNX counts the numbers in.
     chw : tuple of int, optional
         The vector is a flattened (channels, height, width), which `node` holds in the order
         (height, width, channels).
@@ -69,6 +72,7 @@ class Value:
     threshold: NDArray[np.float32] | None = None
     padding: Padding | None = None
     chw: tuple[int, int, int] | None = None
+    dtype: np.dtype[Any] = FLOAT32
 
     @property
     def is_numbers(self) -> bool:

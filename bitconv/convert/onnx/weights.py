@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from bitconv.bits import BitArray
 from bitconv.scales import ScaleGrid
 
+ROUNDED = 1e-5  # of α, what (a − b) + b leaves of weights
+HINT = "; export without folding constants to keep what rounded them"
 LEAST_SHARING = 2  # weights a scale on average; below it any weight would be binary
 
 
@@ -97,5 +99,5 @@ def why_not_binary(weight: NDArray[Any]) -> str:
     mean = rows.mean(axis=1, keepdims=True)
     spread = float((np.abs(rows - mean) / np.where(mean > 0, mean, 1)).max())
     if spread < 1e-3:
-        return f"its weights are ±α only up to {spread:.1g} of α"
+        return f"its weights are ±α only up to {spread:.1g} of α{HINT * (spread < ROUNDED)}"
     return ""

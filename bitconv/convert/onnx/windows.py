@@ -31,7 +31,7 @@ def convolution_sides(
     if how == "VALID":
         return 0, 0, 0, 0
     if how not in ("SAME_UPPER", "SAME_LOWER"):
-        raise UnsupportedError(f"auto_pad {how} is not known")
+        raise UnsupportedError(f"auto_pad {how!r} is not known")
     sums = [
         max((-(-length // step) - 1) * step + reach - length, 0)
         for length, reach, step in zip(size, extent, stride, strict=True)
@@ -86,6 +86,7 @@ def max_pool(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> 
     operator = MaxPool2d(kernel, stride, _ceiled(node, value, kernel, stride, sides))
     if value.levels:
         value = context.signs(value)
+    if value.levels:
         low, high = value.levels
         if (low <= high).all():
             result = context.map_of(context.build.add(operator, value.node))
