@@ -15,6 +15,7 @@ import numpy as np
 from bitconv import __version__
 from bitconv.classification import Classification, Failure, class_scores, classify
 from bitconv.command_parts import MODEL_HELP, Engine, load_compiled, threads_option
+from bitconv.converting_command import convert
 from bitconv.errors import InputError
 from bitconv.measuring_commands import bench, evaluate, profile
 from bitconv.scales import ScaleSharing
@@ -39,7 +40,7 @@ def app() -> None:
     """Run binarized convolutional networks."""
 
 
-for command in (evaluate, profile, bench):
+for command in (evaluate, profile, bench, convert):
     app.add_command(command)
 
 
