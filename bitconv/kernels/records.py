@@ -47,6 +47,14 @@ class Opcode(enum.IntEnum):
     SIGN_NOT_ABOVE = 10  # bit of m = x <= v[channel]
 
 
+# A kernel to call: addresses of code and records, for one process.
+CALL = np.dtype(
+    _integers(
+        *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
+        "parallel",
+    )
+)
+
 INSTRUCTION = np.dtype(
     [
         *_integers("opcode", "vector"),
@@ -80,6 +88,7 @@ POOL_BITS = np.dtype(
         *_WINDOW,
         *_integers("words", "height", "width", "top", "left"),
         *_integers("target_top", "target_left", "target_bottom", "target_right"),
+        *_integers("turned"),  # words that change the sign of some channels; -1 when none does
     ]
 )
 
