@@ -110,6 +110,7 @@ def pointwise_record(source: Value) -> dict[str, Any]:
         "columns": layout.width,
         "channels": layout.channels,
         "source_is_uint8": layout.stored == "uint8",
+        "table": -1,
     }
 
 

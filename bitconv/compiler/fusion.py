@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitconv.compiler.builder import Record, Value, at, stored_map
 from bitconv.compiler.context import Context
 from bitconv.graph import Node
-from bitconv.kernels.records import Opcode
+from bitconv.kernels.records import BLOCK_CHANNELS, Opcode
 from bitconv.operators import Add, BatchNorm, Clip, Multiply, Normalize, PRelu, Relu, Sign
 
 
@@ -22,26 +22,34 @@ class Program:
     Attributes
     ----------
     context : Context
+    width : int
+        Values of a row of the kernel's blocks.
     instructions : list of Record
     nodes : list of str
         The nodes whose work is done.
     reads, writes : dict of str to Value
     packs_signs : bool
         Whether the kernel's blocks of filters fall on whole bytes, so that signs can be packed.
+    repeats : bool
+        Whether the first channels of all blocks are multiples of the width, so that narrow rows can
+        be computed several at once.
     """
 
     context: Context
+    width: int
     instructions: list[Record] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
     reads: dict[str, Value] = field(default_factory=dict)
     writes: dict[str, Value] = field(default_factory=dict)
     packs_signs: bool = True
+    repeats: bool = True
 
     def vector(self, opcode: Opcode, values: NDArray[Any] | float, channels: int) -> None:
         """Append an operation with one number a channel."""
         vector = np.broadcast_to(np.asarray(values, np.float32), (channels,))
-        offset = self.context.builder.constants.add_vector(vector, channels)
-        self.instructions.append({"opcode": opcode, "vector": offset})
+        rows = max(1, BLOCK_CHANNELS // self.width) if self.repeats else 1
+        offset = self.context.builder.constants.add_vector(vector, self.width, rows)
+        self.instructions.append({"opcode": opcode, "vector": offset, "rows": rows})
 
     def multiply_pixel(self, name: str) -> None:
         """Append the product with one number a pixel and group, a stored value."""
@@ -53,7 +61,7 @@ class Program:
         """Append the sum with a stored value."""
         value = self.context.floats(name)
         self.reads[name] = value
-        self.instructions.append({"opcode": Opcode.ADD_MAP, **at("map", value)})
+        self.instructions.append({"opcode": Opcode.ADD_MAP, **stored_map(value)})
 
     def store(self, name: str) -> None:
         """Append the storing of value `name`, wherever it belongs."""
@@ -69,9 +77,11 @@ class Program:
         channels = value.layout.channels
         threshold = np.broadcast_to(sign.threshold, (channels,))
         # NaN compares false, so the lanes past the last channel give zero bits
-        offset = self.context.builder.constants.add_vector(threshold, channels, beyond=np.nan)
+        offset = self.context.builder.constants.add_vector(threshold, channels, 1, beyond=np.nan)
         opcode = Opcode.SIGN_BELOW if sign.zero_is_positive else Opcode.SIGN_NOT_ABOVE
-        self.instructions.append({"opcode": opcode, "vector": offset, **stored_map(value)})
+        self.instructions.append(
+            {"opcode": opcode, "vector": offset, "rows": 1, **stored_map(value)}
+        )
         self.nodes.append(node.name)
         self.writes[node.name] = value
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bitconv.bits import pack_words
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
 from bitconv.compiler.context import Context, live_nodes, natural_layout
@@ -23,6 +25,7 @@ from bitconv.compiler.plan import Plan
 from bitconv.compiler.pooled_signs import TurnedMaxPool2d, pool_signs
 from bitconv.errors import UnsupportedError
 from bitconv.graph import Graph, Node
+from bitconv.kernels.records import BLOCK_CHANNELS
 from bitconv.operators import (
     ActivationScaleMap,
     Add,
@@ -106,13 +109,25 @@ def _pointwise(context: Context, node: Node) -> None:
     name = node.inputs[0]
     value = context.values[name]
     source = value if value.layout.stored == "uint8" else context.floats(name)
-    program = Program(context)
+    record = pointwise_record(source)
+    program = Program(context, min(BLOCK_CHANNELS, source.layout.channels))
     if isinstance(node.operator, Sign):
         program.sign(node)
+    elif source.layout.stored == "uint8" and isinstance(node.operator, Normalize):
+        record["table"] = _table_of_bytes(context, node, source.layout.channels)
+        program.nodes.append(node.name)
+        program.follow(node.name)
     else:
         program.pointwise(node, name)
         program.follow(node.name)
-    _add_program_step(context, "pointwise", name, source, pointwise_record(source), program)
+    _add_program_step(context, "pointwise", name, source, record, program)
+
+
+def _table_of_bytes(context: Context, node: Node, channels: int) -> int:
+    """Offset of what the node makes of every byte, a channel after the other."""
+    octets = np.repeat(np.arange(256, dtype=np.uint8)[:, None], channels, axis=1)
+    table = node.operator.reference(octets).astype(np.float32)
+    return context.builder.constants.add(np.ascontiguousarray(table.T))
 
 
 def _pool(context: Context, node: Node) -> None:
@@ -134,7 +149,8 @@ def _pool(context: Context, node: Node) -> None:
         "largest": isinstance(operator, MaxPool2d),
         "count_padding": isinstance(operator, AvgPool2d) and operator.count_padding,
     }
-    program = Program(context, nodes=[node.name])
+    width = min(BLOCK_CHANNELS, layout.channels)
+    program = Program(context, width, nodes=[node.name])
     program.follow(node.name)
     _add_program_step(context, "pool2d", name, source, record, program)
 

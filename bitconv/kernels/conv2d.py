@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.binary_conv2d import locate_windows
 from bitconv.kernels.block import block_scratch, sum_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, CONV2D
+from bitconv.kernels.spans import copy_span
 from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
+from bitconv.kernels.windows import locate_windows
 
 TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
 TILES_AT_ONCE = BLOCK_CHANNELS // FLOAT_FILTERS
@@ -64,18 +65,10 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
                     sums,
                     pixel * FLOAT_FILTERS,
                 )
-            _put_beside(sums, count, block, tile * FLOAT_FILTERS, width)
+            for pixel in range(count):
+                here = pixel * width + tile * FLOAT_FILTERS
+                copy_span(block, here, sums, pixel * FLOAT_FILTERS, FLOAT_FILTERS)
         filters = min(width, p.group_filters - first_tile * FLOAT_FILTERS)
         channel = group * p.group_filters + first_tile * FLOAT_FILTERS
         rows_of_block = (block, width, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))
-
-
-@kernel
-def _put_beside(sums, count, block, first, width):
-    """Copy the sums of a tile to their channels of the block."""
-    for pixel in range(count):
-        here = sums[pixel * FLOAT_FILTERS : (pixel + 1) * FLOAT_FILTERS]
-        there = block[pixel * width + first : pixel * width + first + FLOAT_FILTERS]
-        for index in range(FLOAT_FILTERS):
-            there[index] = here[index]

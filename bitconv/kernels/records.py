@@ -15,6 +15,7 @@ import numpy as np
 
 BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
+PACKED_WORDS = 16  # words of a window at most that is packed before its bits are compared
 
 
 def _integers(*names: str) -> list[tuple[str, str]]:
@@ -57,7 +58,8 @@ CALL = np.dtype(
 
 INSTRUCTION = np.dtype(
     [
-        *_integers("opcode", "vector"),
+        # `vector` holds a number a channel, repeated for `rows` rows of a block
+        *_integers("opcode", "vector", "rows"),
         *_place("map"),
         *_integers("height", "width", "channels", "words", "top", "left", "bottom", "right"),
         ("low", "<f4"),
@@ -67,7 +69,13 @@ INSTRUCTION = np.dtype(
 )
 
 POINTWISE = np.dtype(
-    [*_place("source"), *_OUTPUT, *_integers("channels", "source_is_uint8"), *_SCRATCH]
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("channels", "source_is_uint8"),
+        *_integers("table"),  # 256 floats a channel, what bytes become; -1: themselves
+        *_SCRATCH,
+    ]
 )
 
 POOL = np.dtype(
@@ -127,6 +135,8 @@ BINARY_CONV2D = np.dtype(
         # dot product of a window that equals its weights, for every border class
         *_integers("bases", "classes", "row_classes", "column_classes", "column_class_count"),
         *_integers("scales", "limits"),  # -1 when there are none
+        # packed windows: signs of a tap, 0 to read the map itself; taps, and the steps between them
+        *_integers("tap_signs", "tap_rows", "tap_columns", "tap_row_step", "tap_column_step"),
         *_SCRATCH,
     ]
 )

@@ -3,8 +3,6 @@
     xnor_tile, xnor_half_tile    differing bits of a tile of windows and filters
     fma_tile                     products of a tile of float windows and filters
     sign_tile                    the same with filters of one bit a weight
-    pack_below, pack_not_above, pack_not_above_int32
-                                 comparisons, stored as bits
 
 Tiles are generated for Numba's target: how many pixels and filters they hold is in the constants.
 Offsets and strides count elements, arrays are one-dimensional and contiguous, scalars int64.
@@ -18,15 +16,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bitconv.kernels import table_counts
 from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
-from bitconv.kernels.microkernel import I8, I64, Arithmetic, Operands, Tile, generate, load_vector
+from bitconv.kernels.instructions import element_pointers, instruction, signature_of
+from bitconv.kernels.microkernel import Arithmetic, Operands, Tile, generate
 from bitconv.kernels.sign_products import SignProducts
 from bitconv.kernels.table_counts import TableCounts
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
@@ -83,19 +79,6 @@ def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     if BIT_SCHEME is TableCounts:
         return table_counts.arrange_weights(words, BIT_TILE)
     return words
-
-
-def instruction(define: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function of Numba types, to signature and code generator, callable in kernels."""
-    made: Callable[..., Any] = intrinsic(define)
-    return made
-
-
-def signature_of(*arguments: Any) -> Any:
-    """A signature without a result: arrays as they are, every scalar as int64."""
-    return types.void(
-        *(argument if isinstance(argument, types.Array) else types.int64 for argument in arguments)
-    )
 
 
 @instruction
@@ -252,68 +235,6 @@ def sign_tile(
     return signature, tile_codegen(SIGN_TILE, SignProducts)
 
 
-@instruction
-def pack_below(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    thresholds: Any,
-    threshold_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """Store which values are less than their thresholds as bits.
-
-    Bit j of ``bits[byte_offset + i]`` becomes ``values[value_offset + 8 * i + j] <
-    thresholds[threshold_offset + 8 * i + j]``; a comparison with NaN is false.
-
-    Parameters
-    ----------
-    values, thresholds : float32 arrays
-    count : a multiple of 8
-    bits : uint8 array
-    """
-    signature = signature_of(
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset
-    )
-    return signature, pack_codegen(lambda builder, *pair: builder.fcmp_ordered("<", *pair))
-
-
-@instruction
-def pack_not_above(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    thresholds: Any,
-    threshold_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """As `pack_below`, with ``<=``."""
-    signature = signature_of(
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset
-    )
-    return signature, pack_codegen(lambda builder, *pair: builder.fcmp_ordered("<=", *pair))
-
-
-@instruction
-def pack_not_above_int32(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    limits: Any,
-    limit_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """As `pack_below`, with ``<=`` of int32 arrays."""
-    signature = signature_of(values, value_offset, limits, limit_offset, count, bits, byte_offset)
-    return signature, pack_codegen(lambda builder, *pair: builder.icmp_signed("<=", *pair))
-
-
 def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
     """Code generator of an instruction with the arguments of `xnor_tile`."""
 
@@ -330,7 +251,7 @@ def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
             length,
             sums,
             sum_offset,
-        ) = _element_pointers(context, builder, signature, arguments)
+        ) = element_pointers(context, builder, signature, arguments)
         operands = Operands(
             activations,
             pixel_offsets,
@@ -346,39 +267,3 @@ def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
         return context.get_dummy_value()
 
     return codegen
-
-
-def pack_codegen(compare: Callable[..., ir.Value]) -> Callable[..., Any]:
-    """Code generator of an instruction with the arguments of `pack_below`."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset = (
-            _element_pointers(context, builder, signature, arguments)
-        )
-        left = builder.gep(values, [value_offset])
-        right = builder.gep(thresholds, [threshold_offset])
-        octets = builder.gep(bits, [byte_offset])
-        eight = ir.VectorType(left.type.pointee, 8)
-        with cgutils.for_range(builder, builder.ashr(count, I64(3))) as octet:
-            at = builder.shl(octet.index, I64(3))
-            outcome = compare(
-                builder,
-                load_vector(builder, eight, builder.gep(left, [at])),
-                load_vector(builder, eight, builder.gep(right, [at])),
-            )
-            builder.store(builder.bitcast(outcome, I8), builder.gep(octets, [octet.index]))
-        return context.get_dummy_value()
-
-    return codegen
-
-
-def _element_pointers(
-    context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any
-) -> list[ir.Value]:
-    """The arguments, with pointers to their first elements in place of arrays."""
-    return [
-        context.make_array(kind)(context, builder, value).data
-        if isinstance(kind, types.Array)
-        else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
