@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -13,93 +13,157 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from bitconv.bits import unpack_words
-from bitconv.compiler.plan import Place, Plan, Step, aligned_bytes
-from bitconv.graph import TensorType
-from bitconv.kernels.registry import needed_functions, parallel, serial
+from bitconv.compiler.plan import Place, Plan, aligned_bytes
+from bitconv.kernels.records import CALL
+from bitconv.kernels.registry import (
+    KERNELS,
+    PROGRAM,
+    SPREAD,
+    WALK,
+    address,
+    needed_functions,
+    walker,
+)
+from bitconv.kernels.threads import may_run_parallel, parallel_region
 
 _DTYPES = {"uint8": np.uint8, "float32": np.float32, "bits": np.uint64}
 
 
-def new_arena(plan: Plan) -> NDArray[np.uint8]:
-    """Memory for one run of the plan at a time."""
-    return aligned_bytes(plan.arena_bytes)
+class Workspace:
+    """Memory for one run of a plan at a time, and all that a run would otherwise look up.
 
+    Compiles the kernels, or loads them, where that has not been done.
 
-def execute(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]) -> None:
-    """Compute everything from at most `plan.images` images, the input `name`.
+    Parameters
+    ----------
+    plan : Plan
+    arena : uint8 array, optional
+        As many bytes as the plan says, from a multiple of 64 on; what they hold does not matter.
 
-    The values that the plan keeps are in the arena afterwards; see `value_of`.
+    Attributes
+    ----------
+    plan : Plan
+    arena : uint8 array
     """
-    _put(plan, arena, name, images)
-    _walk(plan.steps, plan, arena, len(images))
 
+    def __init__(self, plan: Plan, arena: NDArray[np.uint8] | None = None) -> None:
+        self.plan = plan
+        self.arena = aligned_bytes(plan.arena_bytes) if arena is None else arena
+        self._calls = _calls(plan)
+        self._spreads = plan.has_parallel_steps
+        self._spread = address(SPREAD) if self._spreads else 0
+        self._maps: dict[str, NDArray[Any]] = {}
+        self._rings: dict[str, list[NDArray[Any]]] = {}
 
-def execute_timed(
-    plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]
-) -> list[int]:
-    """Do as `execute` does; the nanoseconds that every step took."""
-    _put(plan, arena, name, images)
-    stamps: list[int] = []
-    _walk(_stamping(plan.steps, stamps), plan, arena, len(images))
-    return [after - before for before, after in pairwise(stamps)]
+    def run(self, name: str, images: NDArray[Any]) -> None:
+        """Compute everything from at most `plan.images` images, the input `name`.
 
+        The values that the plan keeps are in the arena afterwards; see `read`.
+        """
+        self._put(name, images)
+        self.run_steps(slice(None), len(images))
 
-def value_of(
-    plan: Plan, arena: NDArray[np.uint8], name: str, value: TensorType, images: int
-) -> NDArray[Any]:
-    """A copy of a kept value, (images, ...) in its own kind; bits as −1 and +1."""
-    place = plan.places[name]
-    stored = _view(arena, place, images)
-    if value.kind == "bits":
-        bits = unpack_words(stored, place.layout.channels)
-        stored = np.where(bits, np.int8(-1), np.int8(1))
-    return stored.astype(value.dtype).reshape(images, *value.shape)
+    def run_steps(self, steps: slice, images: int) -> None:
+        """Run some of the steps, on what those before them left in the arena."""
+        with self._threads() as shares:
+            self._walk(self._calls[steps], images, shares)
 
+    def run_timed(self, name: str, images: NDArray[Any]) -> list[int]:
+        """Do as `run` does; the nanoseconds that every step took."""
+        self._put(name, images)
+        calls = [self._calls[index : index + 1] for index in range(len(self._calls))]
+        stamps = [time.perf_counter_ns()]
+        with self._threads() as shares:
+            for call in calls:
+                self._walk(call, len(images), shares)
+                stamps.append(time.perf_counter_ns())
+        return [after - before for before, after in pairwise(stamps)]
 
-def _put(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]) -> None:
-    place = plan.places[name]
-    _view(arena, place, len(images))[:] = images.reshape(len(images), *_pixels(place))
+    def read(self, name: str, result: NDArray[Any]) -> None:
+        """Copy a kept value of the first images to a C-ordered array; signs as −1 and +1."""
+        layout = self.plan.places[name].layout
+        found = self._map(name)[: len(result)]
+        if layout.stored == "bits":
+            found = np.where(unpack_words(found, layout.channels), np.int8(-1), np.int8(1))
+        # A signed array counts what was stored as bytes or floats; both hold it exactly.
+        np.copyto(result.reshape(found.shape), found, casting="unsafe")
 
+    @contextmanager
+    def _threads(self) -> Iterator[int]:
+        """What the steps run within; into how many shares the parallel ones are divided."""
+        if self._spreads and may_run_parallel():
+            with parallel_region(self.plan.threads):
+                yield self.plan.threads
+        else:
+            yield 1
 
-def _walk(steps: Iterable[Step], plan: Plan, arena: NDArray[np.uint8], images: int) -> None:
-    """Run the steps, all those of the plan, in order."""
-    from bitconv.kernels.threads import may_run_parallel, parallel_region
+    def _walk(self, calls: NDArray[np.void], images: int, shares: int) -> None:
+        octets = calls.view(np.uint8)
+        walker()(octets, self._spread, self.arena, self.plan.constants, images, shares)
 
-    spreads = plan.has_parallel_steps and may_run_parallel()
-    with parallel_region(plan.threads) if spreads else nullcontext():
-        for step in steps:
-            memory = (arena, plan.constants, *step.records)
-            if step.parallel and spreads:
-                parallel(step.kernel)(*memory, images, plan.threads)
-            else:
-                serial(step.kernel)(*memory, images, 0, 1)
+    def _put(self, name: str, images: NDArray[Any]) -> None:
+        target = self._map(name)[: len(images)]
+        np.copyto(target, images.reshape(target.shape))
+        for side in self._ring(name):
+            side[: len(images)] = 0
 
+    def _ring(self, name: str) -> list[NDArray[Any]]:
+        """The pixels around a map."""
+        if name not in self._rings:
+            place = self.plan.places[name]
+            self._rings[name] = _ring(self.arena, place, self.plan.images)
+        return self._rings[name]
 
-def _stamping(steps: Iterable[Step], stamps: list[int]) -> Iterator[Step]:
-    """The steps; whoever walks them leaves the time before each and after the last."""
-    for step in steps:
-        stamps.append(time.perf_counter_ns())
-        yield step
-    stamps.append(time.perf_counter_ns())
-
-
-def _pixels(place: Place) -> tuple[int, int, int]:
-    return place.layout.height, place.layout.width, place.layout.pixel
-
-
-def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:
-    """The inner pixels of the images, (images, height, width, elements of a pixel)."""
-    layout = place.layout
-    elements = arena[place.start :].view(_DTYPES[layout.stored])[layout.first :]
-    strides = (layout.image, layout.row, layout.pixel, 1)
-    return as_strided(
-        elements,
-        (images, *_pixels(place)),
-        tuple(stride * layout.item_bytes for stride in strides),
-    )
+    def _map(self, name: str) -> NDArray[Any]:
+        if name not in self._maps:
+            self._maps[name] = _view(self.arena, self.plan.places[name], self.plan.images)
+        return self._maps[name]
 
 
 def functions_of(plan: Plan) -> list[str]:
     """What must be compiled before the plan can run, in order of first use."""
     needed = [needed_functions(step.kernel, step.parallel) for step in plan.steps]
-    return list(dict.fromkeys(name for names in needed for name in names))
+    return list(dict.fromkeys((WALK, *(name for names in needed for name in names))))
+
+
+def _calls(plan: Plan) -> NDArray[np.void]:
+    """The steps as `walk` takes them; valid in this process as long as the plan is there."""
+    calls = np.zeros(len(plan.steps), CALL)
+    for call, step in zip(calls, plan.steps, strict=True):
+        parameters, program = step.records
+        call["kernel"] = address(step.kernel)
+        call["run_program"] = address(PROGRAM) if KERNELS[step.kernel].runs_program else 0
+        call["parameters"], call["parameter_bytes"] = parameters.ctypes.data, parameters.size
+        call["program"], call["program_bytes"] = program.ctypes.data, program.size
+        call["parallel"] = step.parallel
+    return calls
+
+
+def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:
+    """The inner pixels of the images, (images, height, width, elements of a pixel)."""
+    layout = place.layout
+    return _pixels(arena, place, images, layout.first, layout.height, layout.width)
+
+
+def _ring(arena: NDArray[np.uint8], place: Place, images: int) -> list[NDArray[Any]]:
+    """The pixels around the images: above, below, left and right."""
+    layout = place.layout
+    top, left, bottom, right = layout.ring
+    height, width = top + layout.height + bottom, left + layout.width + right
+    whole = _pixels(arena, place, images, 0, height, width)
+    sides = [whole[:, :top], whole[:, top + layout.height :], whole[:, :, :left]]
+    sides.append(whole[:, :, left + layout.width :])
+    return [side for side in sides if side.size]
+
+
+def _pixels(
+    arena: NDArray[np.uint8], place: Place, images: int, first: int, height: int, width: int
+) -> NDArray[Any]:
+    layout = place.layout
+    elements = arena[place.start :].view(_DTYPES[layout.stored])[first:]
+    strides = (layout.image, layout.row, layout.pixel, 1)
+    return as_strided(
+        elements,
+        (images, height, width, layout.depth),
+        tuple(stride * layout.item_bytes for stride in strides),
+    )

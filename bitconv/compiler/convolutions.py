@@ -25,7 +25,7 @@ from bitconv.compiler.weights import (
     window_bases,
 )
 from bitconv.graph import Node
-from bitconv.kernels.records import PACKED_WORDS, Opcode
+from bitconv.kernels.records import BLOCK_CHANNELS, PACKED_WORDS, Opcode
 from bitconv.kernels.spans import row_width
 from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
@@ -44,7 +44,8 @@ def convolution(context: Context, node: Node) -> None:
     assert isinstance(operator, Conv2d)
     source = context.floats(node.inputs[0])
     filters, kernel_rows, kernel_columns, channels = operator.weight_shape
-    program = _program(context, node, operator, FLOAT_FILTERS)
+    tiles = -(-(filters // operator.groups) // FLOAT_FILTERS)
+    program = _program(context, node, operator, min(tiles * FLOAT_FILTERS, BLOCK_CHANNELS))
     if operator.bias is not None:
         program.vector(Opcode.ADD_VECTOR, operator.bias, filters)
     program.follow(node.name)
@@ -60,7 +61,7 @@ def convolution(context: Context, node: Node) -> None:
         "groups": operator.groups,
         "group_channels": channels,
         "group_filters": filters // operator.groups,
-        "tiles": -(-(filters // operator.groups) // FLOAT_FILTERS),
+        "tiles": tiles,
         "weights": context.builder.constants.add(tile_float_weights(operator)),
     }
     macs = rows * columns * filters * kernel_rows * kernel_columns * channels

@@ -93,10 +93,10 @@ class Program:
         self._append({"opcode": Opcode.ADD_MAP, **stored_map(value)})
 
     def store(self, name: str) -> None:
-        """Append the storing of value `name`."""
-        value = self.context.store(name)
-        self.writes[name] = value
-        self._append({"opcode": Opcode.STORE, **stored_map(value)})
+        """Append the storing of value `name`, wherever it belongs."""
+        for title, value in self.context.store_everywhere(name):
+            self.writes[title] = value
+            self._append({"opcode": Opcode.STORE, **stored_map(value)})
 
     def sign(self, node: Node) -> None:
         """Append a sign and the packing of its bits."""

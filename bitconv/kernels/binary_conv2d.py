@@ -109,7 +109,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
         group, tile, channel, filters, count = locate_item(
-            p, item, blocks, pixels, TILE_BLOCK, BIT_FILTERS, image, row, column, position
+            p, p.tiles, item, blocks, pixels, TILE_BLOCK, BIT_FILTERS, image, row, column, position
         )
         width = (filters + 7) // 8 * 8  # of a row; signs are packed by the byte
         weight = p.weights + (group * p.tiles + tile) * p.filter_words * BIT_FILTERS

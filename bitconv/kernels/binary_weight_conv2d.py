@@ -56,7 +56,7 @@ def binary_weight_conv2d(arena, constants, parameters, program, run_program, ima
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
         group, tile, channel, filters, count = locate_item(
-            p, item, blocks, pixels, TILE_BLOCK, SIGN_FILTERS, image, row, column, position
+            p, p.tiles, item, blocks, pixels, TILE_BLOCK, SIGN_FILTERS, image, row, column, position
         )
         weight = p.weights + (group * p.tiles + tile) * p.filter_words * SIGN_FILTERS
         group_floats = floats[group * p.group_channels :]

@@ -49,6 +49,14 @@ class Opcode(enum.IntEnum):
     RESCALE = 11  # x · v[channel] · factor[channel] + offset[channel]
 
 
+# A kernel to call: addresses of code and records, for one process.
+CALL = np.dtype(
+    _integers(
+        *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
+        "parallel",
+    )
+)
+
 INSTRUCTION = np.dtype(
     [
         # vectors hold a number a channel, repeated for `rows` rows of a block
@@ -89,6 +97,7 @@ POOL_BITS = np.dtype(
         *_WINDOW,
         *_integers("words", "height", "width", "top", "left"),
         *_integers("target_top", "target_left", "target_bottom", "target_right"),
+        *_integers("turned"),  # words that change the sign of some channels; -1 when none does
     ]
 )
 

@@ -12,18 +12,20 @@ WORD_SIGNS = 64
 
 
 @kernel
-def locate_item(p, item, blocks, pixels, block_pixels, filters, image, row, column, position):
+def locate_item(
+    p, tiles, item, blocks, pixels, block_pixels, filters, image, row, column, position
+):
     """The pixels and filters of one (filter tile, pixel block) pair, the pixels numbered first.
 
     Returns
     -------
     group, tile, channel, used, count : int
-        The convolution group, the tile of `filters` in it, the first output channel, how many of
-        the filters exist, and the number of pixels.
+        The convolution group, which of its `tiles` of `filters`, the first output channel, how many
+        of the filters exist, and the number of pixels.
     """
     first = item % blocks * block_pixels
-    group = item // blocks // p.tiles
-    tile = item // blocks % p.tiles
+    group = item // blocks // tiles
+    tile = item // blocks % tiles
     channel = group * p.group_filters + tile * filters
     used = min(filters, p.group_filters - tile * filters)
     count = min(block_pixels, pixels - first)

@@ -135,7 +135,7 @@ def test_a_checked_index_that_strays_is_an_error():
         """
         import pytest
         from bitconv.compiler import compile_graph
-        from bitconv.executor import execute, new_arena
+        from bitconv.executor import Workspace
         from small_networks import binary_resnet, pictures
 
         graph = binary_resnet()
@@ -146,9 +146,9 @@ def test_a_checked_index_that_strays_is_an_error():
             before = array[field].copy()
             array[field] += 10**9
             with pytest.raises(IndexError):
-                execute(plan, new_arena(plan), "image", pictures(graph, 1))
+                Workspace(plan).run("image", pictures(graph, 1))
             array[field] = before
-        execute(plan, new_arena(plan), "image", pictures(graph, 1))
+        Workspace(plan).run("image", pictures(graph, 1))
         """,
         NUMBA_BOUNDSCHECK="1",
     )
