@@ -21,8 +21,8 @@ from bitconv.kernels.registry import (
     SPREAD,
     WALK,
     address,
+    function,
     needed_functions,
-    walker,
 )
 from bitconv.kernels.threads import may_run_parallel, parallel_region
 
@@ -52,6 +52,8 @@ class Workspace:
         self._calls = _calls(plan)
         self._spreads = plan.has_parallel_steps
         self._spread = address(SPREAD) if self._spreads else 0
+        self._walk_steps = function(WALK)
+        self._memory = (*_extent(self.arena), *_extent(plan.constants))
         self._maps: dict[str, NDArray[Any]] = {}
         self._rings: dict[str, list[NDArray[Any]]] = {}
 
@@ -98,8 +100,8 @@ class Workspace:
             yield 1
 
     def _walk(self, calls: NDArray[np.void], images: int, shares: int) -> None:
-        octets = calls.view(np.uint8)
-        walker()(octets, self._spread, self.arena, self.plan.constants, images, shares)
+        first = calls.ctypes.data
+        self._walk_steps(first, len(calls), self._spread, *self._memory, images, shares)
 
     def _put(self, name: str, images: NDArray[Any]) -> None:
         target = self._map(name)[: len(images)]
@@ -137,6 +139,11 @@ def _calls(plan: Plan) -> NDArray[np.void]:
         call["program"], call["program_bytes"] = program.ctypes.data, program.size
         call["parallel"] = step.parallel
     return calls
+
+
+def _extent(octets: NDArray[np.uint8]) -> tuple[int, int]:
+    """Address and length of an array, which must stay alive."""
+    return octets.ctypes.data, octets.size
 
 
 def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:

@@ -46,23 +46,27 @@ class Roofline:
 
 def measure_roofline() -> Roofline:
     """Measure it, in a tenth of a second; the first time on a machine the loops are compiled."""
-    from bitconv.kernels.roofline import FLOATS, WORDS, multiply_chains, popcount_chains
+    from bitconv.kernels.roofline import FLOATS, WORDS
 
     words = np.arange(WORDS, dtype=np.uint64)
     values = np.linspace(0.1, 0.9, FLOATS, dtype=np.float32)
     return Roofline(
-        signs=WORD_BITS * WORDS * STEPS / _seconds(popcount_chains, words),
-        floats=FLOATS * STEPS / _seconds(multiply_chains, values),
+        signs=WORD_BITS * WORDS * STEPS / _seconds("popcount_chains", words),
+        floats=FLOATS * STEPS / _seconds("multiply_chains", values),
     )
 
 
-def _seconds(chains: Callable[[int, NDArray[Any]], None], memory: NDArray[Any]) -> float:
+def _seconds(chains: str, memory: NDArray[Any]) -> float:
     """The shortest time of STEPS steps."""
-    chains(1, memory)
-    return min(_once(chains, memory.copy()) for _ in range(REPEATS))
+    from bitconv.kernels.registry import function
+
+    run = function(chains)
+    run(1, memory.ctypes.data)
+    return min(_once(run, memory.copy()) for _ in range(REPEATS))
 
 
-def _once(chains: Callable[[int, NDArray[Any]], None], memory: NDArray[Any]) -> float:
+def _once(run: Callable[[int, int], None], memory: NDArray[Any]) -> float:
+    address = memory.ctypes.data
     started = time.perf_counter()
-    chains(STEPS, memory)
+    run(STEPS, address)
     return time.perf_counter() - started

@@ -38,7 +38,7 @@ def warmup(*models: str | Path, report: Report | None = None) -> CacheContents:
         The cache cannot be written to.
     """
     from bitconv.kernels.cache_folder import cache_directory, contents, is_writable
-    from bitconv.kernels.registry import is_stored
+    from bitconv.kernels.store import is_stored
     from bitconv.kernels.warmup import make_ready
 
     needed = _functions_of(models)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from bitconv.cost import Cost
-from bitconv.kernels.roofline import CHAINS, FLOATS, WORDS, multiply_chains, popcount_chains
+from bitconv.kernels.registry import function
+from bitconv.kernels.roofline import CHAINS, FLOATS, WORDS
 from bitconv.roofline import Roofline, measure_roofline
 
 
@@ -17,7 +18,7 @@ def test_the_chains_of_signs_add_the_bits_that_differ_from_the_first_vector():
     expected, weights = words.copy(), repeated(words, WORDS // CHAINS)
     for _ in range(3):
         expected += np.bitwise_count(expected ^ weights)
-    popcount_chains(3, words)
+    function("popcount_chains")(3, words.ctypes.data)
     np.testing.assert_array_equal(words, expected)
 
 
@@ -26,7 +27,7 @@ def test_the_chains_of_floats_multiply_and_add_the_first_vector():
     expected, weights = values.astype(np.float64), repeated(values, FLOATS // CHAINS)
     for _ in range(3):
         expected = expected * weights + weights
-    multiply_chains(3, values)
+    function("multiply_chains")(3, values.ctypes.data)
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 

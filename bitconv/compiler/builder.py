@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bitconv.compiler.arena import Buffer, place
 from bitconv.compiler.constants import ConstantPool
 from bitconv.compiler.plan import NO_RING, Layout, Place, Plan, Ring, Step
-from bitconv.kernels.block import SCRATCH_BYTES
 from bitconv.kernels.records import INSTRUCTION
 from bitconv.kernels.registry import KERNELS
+from bitconv.kernels.scratch import SCRATCH_BYTES
 
 PARALLEL_SECONDS = 60e-6  # estimated work from which a step is worth waking other threads
 

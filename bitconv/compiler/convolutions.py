@@ -26,8 +26,7 @@ from bitconv.compiler.weights import (
 )
 from bitconv.graph import Node
 from bitconv.kernels.records import BLOCK_CHANNELS, PACKED_WORDS, Opcode
-from bitconv.kernels.spans import row_width
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS
+from bitconv.kernels.tile_shapes import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS, row_width
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
 from bitconv.operators.window import Window
 

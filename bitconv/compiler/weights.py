@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.bits import pack_words, words_for
-from bitconv.kernels.sign_products import WORD_STEPS
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS, arrange_weights
+from bitconv.kernels.tile_shapes import (
+    BIT_FILTERS,
+    FLOAT_FILTERS,
+    SIGN_FILTERS,
+    WORD_STEPS,
+    arrange_weights,
+)
 from bitconv.operators import BinaryConv2d, Conv2d
 from bitconv.operators.window import Window
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.records import SCALE_MAP
+from bitconv.kernels.views import seen_as
 
 
 @kernel
 def activation_scale_map(arena, constants, parameters, program, run_program, images, share, shares):
     """One share of the images."""
-    p = parameters.view(SCALE_MAP)[0]
-    floats = arena.view(np.float32)
+    p = seen_as(parameters, SCALE_MAP)[0]
+    floats = seen_as(arena, np.float32)
     for image in range(images * share // shares, images * (share + 1) // shares):
         means = p.means + image * p.height * p.width * p.groups
         _mean_magnitudes(floats, p, image, means)
         _box_filter(floats, p, image, means)
 
 
-@kernel
+@subroutine
 def _mean_magnitudes(floats, p, image, means):
     for y in range(p.height):
         for x in range(p.width):
@@ -37,7 +38,7 @@ def _mean_magnitudes(floats, p, image, means):
                 floats[at] = total / np.float32(p.group_channels)
 
 
-@kernel
+@subroutine
 def _box_filter(floats, p, image, means):
     taps = np.float32(p.kernel_rows * p.kernel_columns)
     for row in range(p.rows):

@@ -11,7 +11,6 @@ from bitconv.kernels.microkernel import (
     FLOAT,
     I32,
     I64,
-    Tile,
     accumulators,
     add_to,
     broadcast,
@@ -20,6 +19,7 @@ from bitconv.kernels.microkernel import (
     store_vector,
     weight_row,
 )
+from bitconv.kernels.tile_shapes import Tile
 
 
 class LaneSums:

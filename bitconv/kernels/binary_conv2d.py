@@ -14,24 +14,21 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.block import block_scratch, count_scratch, window_scratch
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.packing import pack_not_above, pack_word_not_above
 from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
 from bitconv.kernels.spans import dot_span, float_dot_span
-from bitconv.kernels.tiles import (
-    BIT_FILTERS,
-    BIT_PIXELS,
-    xnor_half_tile,
-    xnor_tile,
-)
+from bitconv.kernels.tile_shapes import BIT_FILTERS, BIT_PIXELS
+from bitconv.kernels.tiles import xnor_half_tile, xnor_tile
+from bitconv.kernels.views import seen_as
 from bitconv.kernels.windows import WORD_SIGNS, locate_item, pack_windows
 
 TILE_BLOCK = BLOCK_PIXELS // BIT_PIXELS * BIT_PIXELS  # whole tiles, so that no tile overlaps
 
 
-@kernel
+@subroutine
 def count_block(words, weights, p, position, count, filters, length, weight, counts):
     """``counts[pixel, filter] = popcount(window XOR filter)`` for the words of one segment.
 
@@ -51,7 +48,7 @@ def count_block(words, weights, p, position, count, filters, length, weight, cou
             )
 
 
-@kernel
+@subroutine
 def dots_of_block(integers, base, p, row, column, count, width, counts, block):
     """Turn counts into dot products, ``base − 2·count``: in place, or as floats in the block."""
     in_place = p.limits >= 0 or p.scales >= 0
@@ -68,12 +65,12 @@ def dots_of_block(integers, base, p, row, column, count, width, counts, block):
             float_dot_span(block, pixel * width, integers, start, counts, at, width)
 
 
-@kernel
+@subroutine
 def store_signs(arena, i, limits, limit, channel, filters, image, row, column, count, dots):
     """Bit of a filter = dot <= its limit; no float is made."""
     if channel == 0:
         clear_rings(arena, WORD_BYTES, i, image, row, column, count)
-    words = arena.view(np.uint64)
+    words = seen_as(arena, np.uint64)
     last = channel + filters == i.channels
     packed = (filters + 7) // 8 * 8
     for pixel in range(count):
@@ -95,12 +92,12 @@ def store_signs(arena, i, limits, limit, channel, filters, image, row, column, c
 @kernel
 def binary_conv2d(arena, constants, parameters, program, run_program, images, share, shares):
     """One share of the (filter tile, pixel block) pairs, the filters of a tile for all pixels."""
-    p = parameters.view(BINARY_CONV2D)[0]
-    words = arena.view(np.uint64)
-    weights = constants.view(np.uint64)
-    integers = constants.view(np.int32)
-    table = constants.view(np.int64)
-    floats = constants.view(np.float32)
+    p = seen_as(parameters, BINARY_CONV2D)[0]
+    words = seen_as(arena, np.uint64)
+    weights = seen_as(constants, np.uint64)
+    integers = seen_as(constants, np.int32)
+    table = seen_as(constants, np.int64)
+    floats = seen_as(constants, np.float32)
     start = p.scratch + share * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     counts = count_scratch(arena, start)
@@ -132,7 +129,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
             limit = p.limits + (group * p.tiles + tile) * BIT_FILTERS
             store_signs(
                 arena,
-                program.view(INSTRUCTION)[0],
+                seen_as(program, INSTRUCTION)[0],
                 integers,
                 limit,
                 channel,
@@ -148,7 +145,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
         call_address(run_program, (arena, constants, program, *rows_of_block))
 
 
-@kernel
+@subroutine
 def add_scaled(sums, sum_width, scales, scale, width, count, first, block):
     """``block ← block + sums · scale``, starting from ``sums · scale``; a scale a filter.
 

@@ -12,16 +12,18 @@ import numpy as np
 
 from bitconv.kernels.binary_conv2d import add_scaled
 from bitconv.kernels.block import block_scratch, sum_scratch
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.records import BINARY_WEIGHT_CONV2D, BLOCK_PIXELS
-from bitconv.kernels.tiles import SIGN_FILTERS, SIGN_PIXELS, sign_tile
+from bitconv.kernels.tile_shapes import SIGN_FILTERS, SIGN_PIXELS
+from bitconv.kernels.tiles import sign_tile
+from bitconv.kernels.views import seen_as
 from bitconv.kernels.windows import locate_item
 
 TILE_BLOCK = BLOCK_PIXELS // SIGN_PIXELS * SIGN_PIXELS  # whole tiles, so that no tile overlaps
 
 
-@kernel
+@subroutine
 def sum_block(floats, weights, p, position, count, length, weight, sums):
     """``sums[pixel, filter] = Σ ±x`` over the windows, for the channels of one run."""
     for pixel in range(0, count, SIGN_PIXELS):
@@ -43,11 +45,11 @@ def sum_block(floats, weights, p, position, count, length, weight, sums):
 @kernel
 def binary_weight_conv2d(arena, constants, parameters, program, run_program, images, share, shares):
     """One share of the (filter tile, pixel block) pairs, the filters of a tile for all pixels."""
-    p = parameters.view(BINARY_WEIGHT_CONV2D)[0]
-    floats = arena.view(np.float32)
-    weights = constants.view(np.uint32)
-    table = constants.view(np.int64)
-    scales = constants.view(np.float32)
+    p = seen_as(parameters, BINARY_WEIGHT_CONV2D)[0]
+    floats = seen_as(arena, np.float32)
+    weights = seen_as(constants, np.uint32)
+    table = seen_as(constants, np.int64)
+    scales = seen_as(constants, np.float32)
     start = p.scratch + share * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     sums = sum_scratch(arena, start) if p.scales >= 0 else block

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
+from numba import float32, int32, int64
 
-from bitconv.kernels.cache import kernel
-from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, PACKED_WORDS
+from bitconv.kernels.jit import subroutine
+from bitconv.kernels.records import BLOCK_PIXELS
+from bitconv.kernels.scratch import BLOCK_VALUES, COORDINATE_BYTES, COORDINATES, SUMS, WINDOWS
+from bitconv.kernels.views import part_of
 
-_VALUES = BLOCK_PIXELS * BLOCK_CHANNELS * 4
-_COORDINATES = BLOCK_PIXELS * 8
-_WINDOWS = 2 * BLOCK_PIXELS * PACKED_WORDS * 8
-SCRATCH_BYTES = 2 * _VALUES + 4 * _COORDINATES + _WINDOWS
+_values = part_of(0, BLOCK_VALUES, float32)
+_image, _row, _column, _position = (
+    part_of(COORDINATES + index * COORDINATE_BYTES, BLOCK_PIXELS, int64) for index in range(4)
+)
+
+# Counts or sums of a block, beside its values: ``(arena, start)``.
+count_scratch = part_of(SUMS, BLOCK_VALUES, int32)
+sum_scratch = part_of(SUMS, BLOCK_VALUES, float32)
 
 
-@kernel
+@subroutine
 def block_scratch(arena, start):
     """Values (float32), image, row, column and position (int64) of a block, in the arena.
 
     `start` is a byte offset, a multiple of 64, with SCRATCH_BYTES behind it.
     """
-    values = arena[start : start + _VALUES].view(np.float32)
-    at = start + 2 * _VALUES
-    image = arena[at : at + _COORDINATES].view(np.int64)
-    row = arena[at + _COORDINATES : at + 2 * _COORDINATES].view(np.int64)
-    column = arena[at + 2 * _COORDINATES : at + 3 * _COORDINATES].view(np.int64)
-    position = arena[at + 3 * _COORDINATES : at + 4 * _COORDINATES].view(np.int64)
-    return values, image, row, column, position
+    return (
+        _values(arena, start),
+        _image(arena, start),
+        _row(arena, start),
+        _column(arena, start),
+        _position(arena, start),
+    )
 
 
-@kernel
-def count_scratch(arena, start):
-    """Counts (int32) of a block, beside its values."""
-    return arena[start + _VALUES : start + 2 * _VALUES].view(np.int32)
-
-
-@kernel
-def sum_scratch(arena, start):
-    """Sums (float32) of a block, beside its values."""
-    return arena[start + _VALUES : start + 2 * _VALUES].view(np.float32)
-
-
-@kernel
+@subroutine
 def window_scratch(start):
     """Offset (in words) of the packed windows of a block, behind its coordinates."""
-    return (start + 2 * _VALUES + 4 * _COORDINATES) // 8
+    return (start + WINDOWS) // 8

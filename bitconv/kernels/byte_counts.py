@@ -18,7 +18,6 @@ from bitconv.kernels.microkernel import (
     I16,
     I32,
     I64,
-    Tile,
     accumulators,
     add_to,
     broadcast,
@@ -28,6 +27,7 @@ from bitconv.kernels.microkernel import (
     store_vector,
     weight_row,
 )
+from bitconv.kernels.tile_shapes import Tile
 
 LARGEST_BYTE = 2**8 - 1
 

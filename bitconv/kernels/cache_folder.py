@@ -7,19 +7,16 @@ and Python together. The time of the folder is the day when it was last used.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import numba
-from numba.core import config
 
 from bitconv import __version__
 from bitconv.text import printable
@@ -78,13 +75,24 @@ def cache_directory() -> Path | None:
 
 def intended_directory() -> Path | None:
     """Where the compiled kernels belong, be there a folder or not."""
-    parent = Path(config.CACHE_DIR) if config.CACHE_DIR else _user_cache()
+    chosen = _chosen_parent()
+    parent = Path(chosen) if chosen else _user_cache()
     build = _build_digest()
     return None if parent is None or build is None else parent / "bitconv" / build
 
 
+def asks_numba() -> bool:
+    """Whether Numba's settings are what it says, not what is in the environment.
+
+    A program that imported it may have set them, and a file in the working folder may.
+    """
+    return "numba" in sys.modules or Path(".numba_config.yaml").exists()
+
+
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in a folder."""
+    import tempfile  # an expensive import
+
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
@@ -101,13 +109,17 @@ def contents(folder: Path) -> CacheContents:
     return CacheContents(folder, len(sizes), sum(sizes))
 
 
-@cache
-def digest_of(path: Path) -> str | None:
-    """Digest of a file; None where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears at once; without a word if it cannot be written."""
+    # Not by `tempfile`, whose files nobody else may read: a cache may be made for other users.
+    temporary = path.with_suffix(f".{os.urandom(8).hex()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)  # another process may have pruned it
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
 
 
 def _prune(own: Path) -> None:
@@ -127,6 +139,15 @@ def _prune(own: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _chosen_parent() -> str:
+    """The folder that Numba is told to use for its own cache; none is an empty text."""
+    if asks_numba():
+        from numba.core import config
+
+        return str(config.CACHE_DIR)
+    return os.environ.get("NUMBA_CACHE_DIR", "")
+
+
 def _user_cache() -> Path | None:
     """The user's folder for things that can be made again."""
     try:
@@ -141,9 +162,29 @@ def _user_cache() -> Path | None:
 
 @cache
 def _build_digest() -> str | None:
-    """Digest of what the code of any kernel depends on beside its own file and the target."""
-    sources = [digest_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    """Digest of what the code of every kernel depends on beside Numba's settings."""
+    sources = [_digest_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     if None in sources or not sources:  # the package lies in an archive
         return None
-    parts = (__version__, numba.__version__, sys.version_info[:2], sources)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    parts = (__version__, _version_of("numba"), _version_of("llvmlite"), sys.version_info[:2])
+    return hashlib.sha256(repr((*parts, sources)).encode()).hexdigest()[:16]
+
+
+def _version_of(package: str) -> str:
+    """What a package's version is known by; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        stated = _digest_of(Path(spec.origin).with_name("_version.py"))
+        if stated is not None:
+            return stated
+    from importlib.metadata import version  # an expensive import
+
+    return version(package)
+
+
+def _digest_of(path: Path) -> str | None:
+    """Digest of a file; None where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

@@ -10,11 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.block import block_scratch, sum_scratch
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, CONV2D
 from bitconv.kernels.spans import copy_span
-from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
+from bitconv.kernels.tile_shapes import FLOAT_FILTERS, FLOAT_PIXELS
+from bitconv.kernels.tiles import fma_tile
+from bitconv.kernels.views import seen_as
 from bitconv.kernels.windows import locate_item
 
 TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
@@ -29,9 +31,9 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
     The sums of several tiles are put side by side, so that the program runs once for all of them
     and stores longer runs of channels.
     """
-    p = parameters.view(CONV2D)[0]
-    floats = arena.view(np.float32)
-    weights = constants.view(np.float32)
+    p = seen_as(parameters, CONV2D)[0]
+    floats = seen_as(arena, np.float32)
+    weights = seen_as(constants, np.float32)
     start = p.scratch + share * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     sums = sum_scratch(arena, start)

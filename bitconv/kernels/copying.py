@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.records import COPY
+from bitconv.kernels.views import seen_as
 
 
 @kernel
 def copy_floats(arena, constants, parameters, program, run_program, images, share, shares):
-    boxes = parameters.view(COPY)
-    values = arena.view(np.float32)
+    boxes = seen_as(parameters, COPY)
+    values = seen_as(arena, np.float32)
     for image in range(images * share // shares, images * (share + 1) // shares):
         for index in range(len(boxes)):
             p = boxes[index]
@@ -28,8 +29,8 @@ def copy_floats(arena, constants, parameters, program, run_program, images, shar
 
 @kernel
 def copy_words(arena, constants, parameters, program, run_program, images, share, shares):
-    boxes = parameters.view(COPY)
-    values = arena.view(np.uint64)
+    boxes = seen_as(parameters, COPY)
+    values = seen_as(arena, np.uint64)
     for image in range(images * share // shares, images * (share + 1) // shares):
         for index in range(len(boxes)):
             p = boxes[index]
@@ -39,7 +40,7 @@ def copy_words(arena, constants, parameters, program, run_program, images, share
 
 @kernel
 def copy_bytes(arena, constants, parameters, program, run_program, images, share, shares):
-    boxes = parameters.view(COPY)
+    boxes = seen_as(parameters, COPY)
     for image in range(images * share // shares, images * (share + 1) // shares):
         for index in range(len(boxes)):
             p = boxes[index]
@@ -49,8 +50,8 @@ def copy_bytes(arena, constants, parameters, program, run_program, images, share
 
 @kernel
 def copy_bits(arena, constants, parameters, program, run_program, images, share, shares):
-    boxes = parameters.view(COPY)
-    words = arena.view(np.uint64)
+    boxes = seen_as(parameters, COPY)
+    words = seen_as(arena, np.uint64)
     for image in range(images * share // shares, images * (share + 1) // shares):
         for index in range(len(boxes)):
             p = boxes[index]
@@ -58,14 +59,14 @@ def copy_bits(arena, constants, parameters, program, run_program, images, share,
             _copy_bit_box(words, p, image)
 
 
-@kernel
+@subroutine
 def _clear(values, p, image):
     start = p.clear + image * p.target_image
     for element in range(start, start + p.clear_length):
         values[element] = 0
 
 
-@kernel
+@subroutine
 def _copy_box(values, p, image, fill):
     source = p.source + image * p.source_image
     target = p.target + image * p.target_image
@@ -82,7 +83,7 @@ def _copy_box(values, p, image, fill):
                         values[there + c * p.target_step3] = values[here + c * p.source_step3]
 
 
-@kernel
+@subroutine
 def _copy_bit_box(words, p, image):
     """`_copy_box` bit by bit; −1 in `fill` sets bits, as bit 1 stands for −1."""
     source = p.source + image * p.source_image * 64

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 def call_address(_typing_context: Any, address: Any, arguments: Any) -> Any:
     """Call the function at `address`, which returns nothing, with a tuple of its arguments.
 
-    The types of the arguments must be those that `address_of` was given.
+    The types of the arguments must be those that it was compiled for.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -33,13 +33,3 @@ def call_address(_typing_context: Any, address: Any, arguments: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(types.int64, arguments), codegen
-
-
-def address_of(dispatcher: Any, signature: tuple[Any, ...]) -> int:
-    """Compile a function for one signature, or load it; the address of its code.
-
-    The dispatcher must stay alive while the address is in use.
-    """
-    dispatcher.compile(signature)
-    result = dispatcher.overloads[signature]
-    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))

@@ -12,11 +12,13 @@ and combines them with one activation a pixel, broadcast. An `Arithmetic` says w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llvmlite import ir
 from numba.core import cgutils
+
+from bitconv.kernels.tile_shapes import Tile
 
 I8 = ir.IntType(8)
 I16 = ir.IntType(16)
@@ -25,41 +27,6 @@ I64 = ir.IntType(64)
 FLOAT = ir.FloatType()
 
 _ELEMENT_ALIGN = 4  # no array has smaller elements, and unaligned vectors load as fast
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Shape of a tile.
-
-    Attributes
-    ----------
-    pixels : int
-    vectors : int
-        Vectors that hold the filters of one pixel.
-    lanes : int
-        Filters a vector.
-    used : int or None
-        The vectors that are computed, counted from the first; None for all.
-    """
-
-    pixels: int
-    vectors: int
-    lanes: int
-    used: int | None = None
-
-    @property
-    def filters(self) -> int:
-        """Filters of a pixel, in the weights and in the sums."""
-        return self.vectors * self.lanes
-
-    @property
-    def columns(self) -> range:
-        """First filter of each vector that is computed."""
-        return range(0, (self.used or self.vectors) * self.lanes, self.lanes)
-
-    def half(self) -> Tile:
-        """The same tile of which only the first half of the filters is computed."""
-        return replace(self, used=self.vectors // 2)
 
 
 class Arithmetic(Protocol):

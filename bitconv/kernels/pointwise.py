@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.block import block_scratch
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, POINTWISE
 from bitconv.kernels.spans import copy_span
+from bitconv.kernels.views import seen_as
 
 
-@kernel
+@subroutine
 def convert_bytes(octets, x, floats, table, channel, width):
     """Every byte as a float, or, with a table of 256 floats a channel, what stands for it there."""
     if table < 0:
@@ -27,8 +28,8 @@ def convert_bytes(octets, x, floats, table, channel, width):
 @kernel
 def pointwise(arena, constants, parameters, program, run_program, images, share, shares):
     """``y[p, c] = program(x[p, c])`` for one share of the pixels."""
-    p = parameters.view(POINTWISE)[0]
-    floats = arena.view(np.float32)
+    p = seen_as(parameters, POINTWISE)[0]
+    floats = seen_as(arena, np.float32)
     block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
     pixels = images * p.rows * p.columns
     blocks = (pixels + BLOCK_PIXELS - 1) // BLOCK_PIXELS
@@ -52,7 +53,9 @@ def pointwise(arena, constants, parameters, program, run_program, images, share,
                 if p.source_is_uint8:
                     octets = arena[place : place + adjacent * width]
                     x = block[pixel * width : (pixel + adjacent) * width]
-                    convert_bytes(octets, x, constants.view(np.float32), p.table, channel, width)
+                    convert_bytes(
+                        octets, x, seen_as(constants, np.float32), p.table, channel, width
+                    )
                 else:
                     copy_span(block, pixel * width, floats, place, adjacent * width)
                 pixel += adjacent

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.block import block_scratch
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import WORD_BYTES, clear_ring, locate
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, POOL, POOL_BITS
+from bitconv.kernels.views import seen_as
 
 
-@kernel
+@subroutine
 def inside(start, length, limit):
     """The part [first, end) of a window's taps that lies on the map."""
     return max(0, -start), min(length, limit - start)
 
 
-@kernel
+@subroutine
 def _max_of_window(floats, place, p, top, bottom, left, right, x):
     """The largest value of each channel; NaN where a tap is NaN, as in NumPy.
 
@@ -40,12 +41,12 @@ def _max_of_window(floats, place, p, top, bottom, left, right, x):
                 x[c] = _larger(_larger(largest, two[c]), three[c])
 
 
-@kernel
+@subroutine
 def _larger(x, y):
     return x if (x >= y) | (x != x) else y
 
 
-@kernel
+@subroutine
 def _mean_of_window(floats, place, p, top, bottom, left, right, x):
     """The sum of each channel from zero, tap by tap, divided by the number of taps."""
     for c in range(len(x)):
@@ -66,8 +67,8 @@ def _mean_of_window(floats, place, p, top, bottom, left, right, x):
 @kernel
 def pool2d(arena, constants, parameters, program, run_program, images, share, shares):
     """``y = program(max or mean over the window of x)`` for one share of the pixels."""
-    p = parameters.view(POOL)[0]
-    floats = arena.view(np.float32)
+    p = seen_as(parameters, POOL)[0]
+    floats = seen_as(arena, np.float32)
     block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
     pixels = images * p.rows * p.columns
     blocks = (pixels + BLOCK_PIXELS - 1) // BLOCK_PIXELS
@@ -101,9 +102,9 @@ def pool2d(arena, constants, parameters, program, run_program, images, share, sh
 @kernel
 def max_pool2d_bits(arena, constants, parameters, program, run_program, images, share, shares):
     """The largest sign of each window: +1, bit 0, beats −1, so it is the AND of the words."""
-    p = parameters.view(POOL_BITS)[0]
-    words = arena.view(np.uint64)
-    turned = constants.view(np.uint64)
+    p = seen_as(parameters, POOL_BITS)[0]
+    words = seen_as(arena, np.uint64)
+    turned = seen_as(constants, np.uint64)
     for index in range(images * p.rows * share // shares, images * p.rows * (share + 1) // shares):
         n, row = index // p.rows, index % p.rows
         target = p.target_offset + n * p.target_image

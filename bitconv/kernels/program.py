@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.packing import (
     pack_below,
     pack_not_above,
@@ -29,6 +29,7 @@ from bitconv.kernels.spans import (
     prelu_span,
     rescale_span,
 )
+from bitconv.kernels.views import seen_as
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
 ADD_VECTOR = int(Opcode.ADD_VECTOR)
@@ -45,7 +46,7 @@ SIGN_NOT_ABOVE = int(Opcode.SIGN_NOT_ABOVE)
 RESCALE = int(Opcode.RESCALE)
 
 
-@kernel
+@subroutine
 def locate(first, count, rows, columns, image, row, column):
     """Coordinates of `count` pixels, counted over all images row by row, from pixel `first`."""
     n = first // (rows * columns)
@@ -62,14 +63,14 @@ def locate(first, count, rows, columns, image, row, column):
                 n += 1
 
 
-@kernel
+@subroutine
 def zero(octets, first, end):
     """Zero the bytes from `first` up to `end`."""
     for octet in range(first, end):
         octets[octet] = 0
 
 
-@kernel
+@subroutine
 def clear_ring(arena, item, offset, row_step, pixel_step, height, width, top, left, bottom, right):
     """Zero the ring of pixels around one map whose first inner pixel lies at `offset`.
 
@@ -85,7 +86,7 @@ def clear_ring(arena, item, offset, row_step, pixel_step, height, width, top, le
     zero(arena, end, end + right * pixel + bottom * row)
 
 
-@kernel
+@subroutine
 def clear_rings(arena, item, instruction, image, row, column, count):
     """Zero the ring of a stored map for every image whose first pixel is in the block."""
     i = instruction
@@ -108,7 +109,7 @@ def clear_rings(arena, item, instruction, image, row, column, count):
             )
 
 
-@kernel
+@subroutine
 def clear_tail(octets, offset, channels, words):
     """Zero the bytes of a packed pixel that lie past its last channel."""
     zero(octets, offset + (channels + 7) // 8, offset + words * 8)
@@ -142,10 +143,10 @@ def run_program(
     image, row, column : int64 arrays
         Coordinates of the `count` pixels.
     """
-    program = instructions.view(INSTRUCTION)
-    floats = arena.view(np.float32)
-    words = arena.view(np.uint64)
-    vectors = constants.view(np.float32)
+    program = seen_as(instructions, INSTRUCTION)
+    floats = seen_as(arena, np.float32)
+    words = seen_as(arena, np.uint64)
+    vectors = seen_as(constants, np.float32)
     length = count * width
     packed = (channels + 7) // 8 * 8
     values = block[:length]  # a slice: as indices start at zero, Numba leaves out negative ones
@@ -221,7 +222,7 @@ def run_program(
                     clear_tail(arena, 8 * place, i.channels, i.words)
 
 
-@kernel
+@subroutine
 def pixels_at_once(instruction, width, channels, column, pixel, count):
     """How many pixels from `pixel` on lie in the map as they lie in the block, without gaps."""
     if not instruction.map_pixel == width == channels:
@@ -229,7 +230,7 @@ def pixels_at_once(instruction, width, channels, column, pixel, count):
     return min(count - pixel, instruction.width - column[pixel])
 
 
-@kernel
+@subroutine
 def _place(instruction, image, row, column):
     i = instruction
     return i.map_offset + image * i.map_image + row * i.map_row + column * i.map_pixel

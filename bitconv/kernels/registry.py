@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bitconv.kernels import records
-
-Octets = NDArray[np.uint8]
+from bitconv.kernels import records, store
+from bitconv.kernels.machine_code import MachineCode, callable_at, load
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,36 @@ WALK = "walk"  # the loop over the steps of a plan
 SPREAD = "spread"  # the loop over threads
 PROGRAM = "run_program"  # what follows a kernel
 
+# Functions besides KERNELS: their modules, and the number of their int64 arguments if Python calls
+# them.
+_HOMES = {
+    WALK: ("walk", 9),
+    SPREAD: ("spread", None),
+    PROGRAM: ("program", None),
+    "popcount_chains": ("roofline", 2),
+    "multiply_chains": ("roofline", 2),
+}
 
-@cache
+_one_loads = threading.Lock()
+_addresses: dict[str, int] = {}
+
+
 def address(name: str) -> int:
-    """Where the code of a kernel, PROGRAM or SPREAD begins; compiles or loads it if need be."""
-    from bitconv.kernels.linking import address_of
-
-    return address_of(_dispatcher(name), _signature(name))
+    """Where the code of a function begins; loads it, or compiles it, if need be."""
+    if name not in _addresses:
+        with _one_loads:
+            if name not in _addresses:
+                _addresses[name] = load(store.read(name) or _compiled(name))
+    return _addresses[name]
 
 
 @cache
-def walker() -> Callable[[Octets, int, Octets, Octets, int, int], None]:
-    """The loop over steps as ``(calls, spread, arena, constants, images, shares)``."""
-    compile_function(WALK)
-    function: Callable[[Octets, int, Octets, Octets, int, int], None] = _dispatcher(WALK)
-    return function
+def function(name: str) -> Callable[..., None]:
+    """A function of integers, for Python to call."""
+    _, arguments = _HOMES[name]
+    if arguments is None:
+        raise KeyError(name)
+    return callable_at(address(name), arguments)
 
 
 def needed_functions(name: str, in_parallel: bool) -> list[str]:
@@ -84,37 +99,32 @@ def needed_functions(name: str, in_parallel: bool) -> list[str]:
     return [name, *program, *([SPREAD] if in_parallel else [])]
 
 
-def compile_function(name: str) -> None:
-    """Compile a kernel, PROGRAM, SPREAD or WALK, or take it from the cache on disk."""
-    _dispatcher(name).compile(_signature(name))
-
-
 def is_ready(name: str) -> bool:
-    """Whether `compile_function` has nothing to compile: done in this process, or on disk."""
-    from bitconv.kernels.cache import is_compiled
-
-    return is_compiled(_dispatcher(name), _signature(name))
+    """Whether `address` has nothing to compile: done in this process, or on disk."""
+    return name in _addresses or store.is_stored(name)
 
 
-def is_stored(name: str) -> bool:
-    """Whether a later process will find the function on disk."""
-    from bitconv.kernels import cache
+def compile_function(name: str) -> None:
+    """Compile a function for later processes, if that has not been done."""
+    if not store.is_stored(name):
+        _compiled(name)
 
-    return cache.is_stored(_dispatcher(name), _signature(name))
 
+def _compiled(name: str) -> MachineCode:
+    """The code of a function, made anew and kept on disk."""
+    from bitconv.kernels.jit import machine_code_of
 
-def _dispatcher(name: str) -> Any:
-    homes = {WALK: "walk", SPREAD: "spread", PROGRAM: "program"}
-    home = homes[name] if name in homes else KERNELS[name].module
-    return getattr(importlib.import_module(f"bitconv.kernels.{home}"), name)
+    home = _HOMES[name][0] if name in _HOMES else KERNELS[name].module
+    dispatcher = getattr(importlib.import_module(f"bitconv.kernels.{home}"), name)
+    code = machine_code_of(dispatcher, _signature(name))
+    store.write(name, code)
+    return code
 
 
 def _signature(name: str) -> tuple[Any, ...]:
     from numba import float32, int64, uint8
 
     octets, integers = uint8[::1], int64[::1]
-    if name == WALK:
-        return (octets, int64, octets, octets, int64, int64)
     if name == SPREAD:
         return (int64, octets, octets, octets, octets, int64, int64, int64)
     if name == PROGRAM:
@@ -122,4 +132,15 @@ def _signature(name: str) -> tuple[Any, ...]:
             octets, octets, octets, float32[::1], int64, int64, int64, int64,
             integers, integers, integers, int64,
         )  # fmt: skip
+    if name in _HOMES:
+        return (int64,) * (_HOMES[name][1] or 0)
     return (octets, octets, octets, octets, int64, int64, int64, int64)
+
+
+def _after_fork() -> None:
+    global _one_loads
+    _one_loads = threading.Lock()  # the parent's may be held by a thread that is not here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

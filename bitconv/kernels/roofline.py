@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from bitconv.kernels.cache import kernel
 from bitconv.kernels.instructions import instruction
+from bitconv.kernels.jit import kernel
 from bitconv.kernels.microkernel import FLOAT, I64, call_llvm, load_vector, store_vector
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, numba_target
 
@@ -36,11 +36,11 @@ def _add_product(builder: ir.IRBuilder, total: ir.Value, weights: ir.Value) -> i
 
 
 def _chains(vector: ir.VectorType, add: Product) -> Callable[..., Any]:
-    """Code generator of a loop over the chains; their totals start and end in memory."""
+    """Code generator of a loop over the chains; their totals start and end at an address."""
 
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        steps, array = arguments
-        memory = context.make_array(signature.args[1])(context, builder, array).data
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> Any:
+        steps, address = arguments
+        memory = builder.inttoptr(address, vector.element.as_pointer())
         starts = range(0, CHAINS * vector.count, vector.count)
         weights = load_vector(builder, vector, memory)
         totals = [
@@ -58,22 +58,26 @@ def _chains(vector: ir.VectorType, add: Product) -> Callable[..., Any]:
 
 
 @instruction
-def _popcount_chains(_context: Any, steps: Any, words: Any) -> Any:
-    return types.void(types.int64, words), _chains(ir.VectorType(I64, BIT_LANES), _add_popcount)
+def _popcount_chains(_context: Any, steps: Any, address: Any) -> Any:
+    return types.void(types.int64, types.int64), _chains(
+        ir.VectorType(I64, BIT_LANES), _add_popcount
+    )
 
 
 @instruction
-def _multiply_chains(_context: Any, steps: Any, floats: Any) -> Any:
-    return types.void(types.int64, floats), _chains(ir.VectorType(FLOAT, FLOAT_LANES), _add_product)
+def _multiply_chains(_context: Any, steps: Any, address: Any) -> Any:
+    return types.void(types.int64, types.int64), _chains(
+        ir.VectorType(FLOAT, FLOAT_LANES), _add_product
+    )
 
 
 @kernel
-def popcount_chains(steps, words):
+def popcount_chains(steps, address):
     """XOR, population count and addition of WORDS uint64 values, `steps` times."""
-    _popcount_chains(steps, words)
+    _popcount_chains(steps, address)
 
 
 @kernel
-def multiply_chains(steps, floats):
+def multiply_chains(steps, address):
     """Multiplication and addition of FLOATS float32 values, `steps` times."""
-    _multiply_chains(steps, floats)
+    _multiply_chains(steps, address)

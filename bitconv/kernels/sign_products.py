@@ -17,14 +17,13 @@ from bitconv.kernels.arithmetic import FusedMultiplyAdd
 from bitconv.kernels.microkernel import (
     I32,
     I64,
-    Tile,
     broadcast,
     constant,
     load_vector,
     weight_row,
 )
+from bitconv.kernels.tile_shapes import WORD_STEPS, Tile
 
-WORD_STEPS = 32  # weights of a filter in a word; the first one is the highest bit
 UNROLLED = 16  # steps from branch to branch; of 1 to 32 the fastest on AVX2, by a tenth over 1
 _STEPS_LOG = WORD_STEPS.bit_length() - 1
 _SIGN_BIT = 1 << 31

@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel
 from bitconv.kernels.records import SOFTMAX
+from bitconv.kernels.views import seen_as
 
 
 @kernel
 def softmax(arena, constants, parameters, program, run_program, images, share, shares):
     """One share of the pixels; the sum is taken in float64."""
-    p = parameters.view(SOFTMAX)[0]
-    floats = arena.view(np.float32)
+    p = seen_as(parameters, SOFTMAX)[0]
+    floats = seen_as(arena, np.float32)
     pixels = images * p.rows * p.columns
     for pixel in range(pixels * share // shares, pixels * (share + 1) // shares):
         image = pixel // (p.rows * p.columns)

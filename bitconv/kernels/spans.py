@@ -24,13 +24,7 @@ from numba.core import cgutils
 
 from bitconv.kernels.instructions import element_pointers, instruction, signature_of
 from bitconv.kernels.microkernel import I64, load_vector, store_vector
-
-LANES = 8
-
-
-def row_width(channels: int) -> int:
-    """Values of the row that holds so many channels: whole vectors, and whole bytes of signs."""
-    return -(-channels // LANES) * LANES
+from bitconv.kernels.tile_shapes import SPAN_LANES as LANES
 
 
 def _span(operate: Callable[..., ir.Value], runs: int = 2) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import kernel
 from bitconv.kernels.linking import call_address
 
 

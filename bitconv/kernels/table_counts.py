@@ -7,17 +7,16 @@ without XOR, masks and shifts: on AVX2 half as fast again as XOR and a populatio
     activations       word of a pixel → 16 nibbles → for each, its row of the table in every vector
     weights           one vector a nibble, a byte a filter: an index into the row
 
-The weights keep two nibbles in a byte, so `arrange_weights` brings them into another order.
+The weights keep two nibbles in a byte, so `arrange_for_tables` of `tile_shapes` brings them into
+another order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
-from numpy.typing import NDArray
 
 from bitconv.kernels.byte_counts import LARGEST_BYTE, ByteCounts, split_lanes
 from bitconv.kernels.microkernel import (
@@ -25,7 +24,6 @@ from bitconv.kernels.microkernel import (
     I16,
     I32,
     I64,
-    Tile,
     accumulators,
     add_to,
     call_llvm,
@@ -33,32 +31,10 @@ from bitconv.kernels.microkernel import (
     load_vector,
     store_vector,
 )
+from bitconv.kernels.tile_shapes import NIBBLES, Tile
 
-NIBBLES = 16  # of a word, and as many values has a nibble
 LOOKUP = {16: "llvm.x86.ssse3.pshuf.b.128", 32: "llvm.x86.avx2.pshuf.b"}
 DIFFERING_BITS = [bytes((a ^ b).bit_count() for b in range(NIBBLES)) for a in range(NIBBLES)]
-
-
-def arrange_weights(words: NDArray[np.uint64], tile: Tile) -> NDArray[np.uint64]:
-    """Reorder the bits of packed filters for `TableCounts`.
-
-    Parameters
-    ----------
-    words : uint64 array of any shape with `tile.filters` adjacent filters innermost
-    tile : Tile of two vectors
-
-    Returns
-    -------
-    uint64 array of the same shape
-        For each nibble of the words a vector of bytes. Its low nibbles belong to the first half of
-        the filters, its high ones to the second; byte 2i to filter i of the half, byte 2i + 1 to
-        filter i + lanes/2, so that the even and the odd bytes are adjacent filters.
-    """
-    octets = np.ascontiguousarray(words).view(np.uint8)
-    nibbles = np.stack([octets & 15, octets >> 4], axis=-1).reshape(-1, 2, 2, tile.lanes // 2, 16)
-    rows = nibbles.transpose(0, 4, 1, 3, 2).reshape(-1, NIBBLES, 2, tile.lanes)
-    packed: NDArray[np.uint8] = rows[:, :, 0] | rows[:, :, 1] << 4
-    return packed.reshape(-1).view(np.uint64).reshape(words.shape)
 
 
 class TableCounts(ByteCounts):

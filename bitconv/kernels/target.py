@@ -13,7 +13,8 @@ from functools import cache
 from typing import Literal
 
 from llvmlite import binding as llvm
-from numba.core.registry import cpu_target
+
+from bitconv.kernels.settings import settings
 
 Popcount = Literal["words", "bytes", "table", "arithmetic"]
 
@@ -57,6 +58,8 @@ class Target:
     @classmethod
     def of(cls, triple: str, processor: str, features: str) -> Target:
         """The target that LLVM knows by these names."""
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_triple(triple).create_target_machine(
             cpu=processor, features=features, opt=2
         )
@@ -99,7 +102,8 @@ def _widths(instruction: str, assembly: str) -> set[int]:
 @cache
 def numba_target() -> Target:
     """What Numba compiles for in this process."""
-    return Target.of(*cpu_target.target_context.codegen().magic_tuple())
+    found = settings()
+    return Target.of(found.triple, found.processor, found.features)
 
 
 def vector_bits() -> int:

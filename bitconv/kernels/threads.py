@@ -8,19 +8,19 @@ parallel region at a time, and a child forked after GNU OpenMP has started must 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
-import numba
-
+from bitconv.kernels.cache_folder import asks_numba
 from bitconv.kernels.tbb import provide_tbb
 
 _FORK_SAFE = ("tbb", "workqueue")
 _work_queue = threading.Lock()
 _inherited: str | None = None  # the layer that had started when this process was forked
-
-provide_tbb()
 
 
 def usable_threads() -> int:
@@ -29,11 +29,15 @@ def usable_threads() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, numba.config.NUMBA_NUM_THREADS))
+    if asks_numba():
+        return max(1, min(cores, _numba().config.NUMBA_NUM_THREADS))
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    return max(1, min(cores, int(told))) if told.isdecimal() else cores
 
 
 def threading_layer() -> str:
     """The layer that parallel kernels run on: ``tbb``, ``omp`` or ``workqueue``; starts it."""
+    numba = _numba()
     numba.get_num_threads()
     return str(numba.threading_layer())
 
@@ -49,6 +53,7 @@ def parallel_region(threads: int) -> Iterator[None]:
 
     The calling thread's own setting comes back afterwards.
     """
+    numba = _numba()
     before = numba.get_num_threads()  # starts the layer
     during = min(threads, numba.config.NUMBA_NUM_THREADS)
     if during != before:  # each of these calls takes microseconds
@@ -64,11 +69,22 @@ def parallel_region(threads: int) -> Iterator[None]:
             numba.set_num_threads(before)
 
 
+@cache
+def _numba() -> Any:
+    """Numba, with the threads that it will start."""
+    provide_tbb()
+    import numba
+
+    return numba
+
+
 def _after_fork() -> None:
     global _inherited, _work_queue
     _work_queue = threading.Lock()  # the parent's may be held by a thread that is not here
+    if "numba" not in sys.modules:
+        return
     try:
-        _inherited = str(numba.threading_layer())
+        _inherited = str(_numba().threading_layer())
     except ValueError:  # nothing had started
         _inherited = None
 

@@ -4,7 +4,7 @@
     fma_tile                     products of a tile of float windows and filters
     sign_tile                    the same with filters of one bit a weight
 
-Tiles are generated for Numba's target: how many pixels and filters they hold is in the constants.
+Tiles are generated for Numba's target: how many pixels and filters they hold says `tile_shapes`.
 Offsets and strides count elements, arrays are one-dimensional and contiguous, scalars int64.
 Nothing checks bounds here: sizes are validated before a kernel runs.
 """
@@ -14,71 +14,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numpy.typing import NDArray
 
-from bitconv.kernels import table_counts
 from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
 from bitconv.kernels.instructions import element_pointers, instruction, signature_of
-from bitconv.kernels.microkernel import Arithmetic, Operands, Tile, generate
+from bitconv.kernels.microkernel import Arithmetic, Operands, generate
 from bitconv.kernels.sign_products import SignProducts
 from bitconv.kernels.table_counts import TableCounts
-from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
+from bitconv.kernels.target import Popcount, popcount
+from bitconv.kernels.tile_shapes import BIT_TILE, FLOAT_TILE, SIGN_TILE, Tile
 
 Scheme = Callable[[Tile], Arithmetic]
 
 
-def bit_scheme(counting: Popcount, lanes: int) -> tuple[Tile, Scheme]:
-    """The tile and the way of counting bits that do best on a target.
-
-    Parameters
-    ----------
-    counting : how the target counts bits
-    lanes : 64-bit lanes of a vector
-    """
-    match counting:
-        case "words":
-            return Tile(pixels=4, vectors=4, lanes=lanes), WordPopcount
-        case "table":
-            widest = max(table_counts.LOOKUP)
-            return Tile(pixels=4, vectors=2, lanes=min(lanes * 8, widest)), TableCounts
-        case "bytes":
-            return Tile(pixels=4, vectors=4, lanes=lanes), BytePopcount
-        case "arithmetic":  # shifts and masks need registers, too
-            return Tile(pixels=2, vectors=4, lanes=lanes), BytePopcount
+def bit_scheme(counting: Popcount) -> Scheme:
+    """The way of counting bits that does best on a target."""
+    schemes: dict[Popcount, Scheme] = {"words": WordPopcount, "table": TableCounts}
+    return schemes.get(counting, BytePopcount)
 
 
-BIT_TILE, BIT_SCHEME = bit_scheme(popcount(), BIT_LANES)
-BIT_PIXELS = BIT_TILE.pixels
-BIT_FILTERS = BIT_TILE.filters
-
-FLOAT_TILE = Tile(pixels=6, vectors=numba_target().vector_registers // 8, lanes=FLOAT_LANES)
-FLOAT_PIXELS = FLOAT_TILE.pixels
-FLOAT_FILTERS = FLOAT_TILE.filters
-
-# Fewer sums than in FLOAT_TILE: the bits and what they become need registers, too. The more pixels
-# to a vector, the fewer bits to turn into floats.
-SIGN_TILE = Tile(pixels=numba_target().vector_registers // 16 * 5, vectors=2, lanes=FLOAT_LANES)
-SIGN_PIXELS = SIGN_TILE.pixels
-SIGN_FILTERS = SIGN_TILE.filters
-
-
-def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Bring packed filters into the order of bits that `xnor_tile` reads.
-
-    Parameters
-    ----------
-    words : uint64 array of any shape with BIT_FILTERS adjacent filters innermost
-
-    Returns
-    -------
-    uint64 array of the same shape
-    """
-    if BIT_SCHEME is TableCounts:
-        return table_counts.arrange_weights(words, BIT_TILE)
-    return words
+BIT_SCHEME = bit_scheme(popcount())
 
 
 def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Compiling kernels into the cache on disk, on two cores.
 
-Numba compiles one function at a time in a process. So a second process takes every other function:
+Numba compiles one function at a time in a process. So a second process takes half of the work:
 
     python -m bitconv.kernels.warmup FUNCTION ...
 
@@ -18,11 +18,23 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from bitconv.kernels.cache_folder import cache_directory, is_writable
-from bitconv.kernels.registry import compile_function, is_ready
+from bitconv.kernels.registry import PROGRAM, address, compile_function, is_ready
 from bitconv.kernels.threads import usable_threads
 
 # Called with the number of functions done, the number of all, and the name of the next.
 Report = Callable[[int, int, str], None]
+
+# How long the functions take that take longest, in seconds on some machine; all others take less.
+_SECONDS = {
+    "binary_conv2d": 3.3,
+    PROGRAM: 2.7,
+    "binary_weight_conv2d": 1.6,
+    "pool2d": 1.4,
+    "pointwise": 1.0,
+    "conv2d": 0.9,
+}
+_OTHERS = 0.4
+_START = 0.4  # until a second process has come as far as this one
 
 _one_helper = threading.Lock()  # threads that compile at once start one between them
 
@@ -38,14 +50,30 @@ def make_ready(functions: Sequence[str], report: Report | None = None) -> None:
         Told of every function that is compiled, but for those of the other process.
     """
     missing = [name for name in functions if not is_ready(name)]
-    with _helper(missing[1::2]) as helped:
-        own = missing[::2] if helped else missing
+    half, other_half = _halves(missing)
+    with _helper(other_half) as helped:
+        own = half if helped else missing
         for index, name in enumerate(own):
             if report is not None:
                 report(index * len(missing) // len(own), len(missing), name)
-            compile_function(name)
+            address(name)
     for name in functions:  # what the other process made, or failed to make
-        compile_function(name)
+        address(name)
+
+
+def _halves(functions: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Two parts that take about as long, each from the longest on."""
+    halves: tuple[list[str], list[str]] = ([], [])
+    totals = [0.0, _START]
+    for name in sorted(functions, key=_seconds, reverse=True):
+        lighter = 0 if totals[0] < totals[1] else 1
+        halves[lighter].append(name)
+        totals[lighter] += _seconds(name)
+    return halves
+
+
+def _seconds(name: str) -> float:
+    return _SECONDS.get(name, _OTHERS)
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.cache import kernel
+from bitconv.kernels.jit import subroutine
 from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_PIXELS, PACKED_WORDS
 
 WORD_SIGNS = 64
 
 
-@kernel
+@subroutine
 def locate_item(
     p, tiles, item, blocks, pixels, block_pixels, filters, image, row, column, position
 ):
@@ -34,7 +34,7 @@ def locate_item(
     return group, tile, channel, used, count
 
 
-@kernel
+@subroutine
 def locate_windows(p, image, row, column, position, count):
     """Offset of every pixel's window in the source; the last one repeats to fill a tile."""
     for pixel in range(count):
@@ -48,7 +48,7 @@ def locate_windows(p, image, row, column, position, count):
         position[pixel] = position[count - 1]
 
 
-@kernel
+@subroutine
 def pack_windows(words, p, word, position, column, count, windows):
     """Bring the signs of every window together; `position` becomes where they then lie.
 
@@ -82,7 +82,7 @@ def pack_windows(words, p, word, position, column, count, windows):
         position[pixel] = position[count - 1]
 
 
-@kernel
+@subroutine
 def shift_in(words, place, tap, step, pixels, shift, first):
     """``packed ← packed | tap << shift`` for adjacent pixels, from zero if it is the first tap."""
     packed = words[place : place + pixels]
@@ -100,7 +100,7 @@ def shift_in(words, place, tap, step, pixels, shift, first):
         packed[pixel] = before | words[tap + pixel * step] << shift
 
 
-@kernel
+@subroutine
 def shift_out(words, place, tap, step, pixels, shift):
     """``packed ← tap >> shift`` for adjacent pixels: what the word before had no room for."""
     packed = words[place : place + pixels]

@@ -23,6 +23,14 @@ ENGINE = """
     def passes(module, tests):
         path = "{folder}/test_" + module + ".py"
         return pytest.main(["-q", "-p", "no:cacheprovider", "-k", tests, path]) == 0
+
+    def assembly_of(name):
+        from importlib import import_module
+        from bitconv.kernels import jit, registry
+
+        kernel = getattr(import_module("bitconv.kernels." + registry.KERNELS[name].module), name)
+        jit.machine_code_of(kernel, registry._signature(name))
+        return "".join(kernel.inspect_asm().values())
 """
 
 
@@ -46,15 +54,10 @@ def output_of(script, **settings):
 
 @x86_only
 def test_the_engine_for_avx2_is_exact_and_its_kernel_holds_no_wider_vectors():
-    # The kernel is compiled anew each time, because Numba keeps no assembly of what it has cached.
     assembly = output_of(
         """
-        from numba.core.caching import NullCache
-        from bitconv.kernels.binary_conv2d import binary_conv2d
-
-        binary_conv2d._cache = NullCache()
         assert passes("binary_convolutions", "three_by_three and 130 or dense_layer")
-        print(*binary_conv2d.inspect_asm().values())
+        print(assembly_of("binary_conv2d"))
         """,
         NUMBA_CPU_NAME="haswell",
         NUMBA_CPU_FEATURES="",
@@ -68,12 +71,8 @@ def test_the_engine_for_avx2_is_exact_and_its_kernel_holds_no_wider_vectors():
 def test_binary_weights_for_avx2_are_exact_and_their_kernel_holds_no_wider_vectors():
     assembly = output_of(
         """
-        from numba.core.caching import NullCache
-        from bitconv.kernels.binary_weight_conv2d import binary_weight_conv2d
-
-        binary_weight_conv2d._cache = NullCache()
         assert passes("binary_weights", "(word_boundary and 130) or dense_layer or within_a_word")
-        print(*binary_weight_conv2d.inspect_asm().values())
+        print(assembly_of("binary_weight_conv2d"))
         """,
         NUMBA_CPU_NAME="haswell",
         NUMBA_CPU_FEATURES="",
@@ -87,13 +86,7 @@ def test_the_kernel_of_binary_weights_compiles_for_avx512():
     # Only compiled: this machine need not have the instructions.
     assembly = output_of(
         """
-        from numba.core.caching import NullCache
-        from bitconv.kernels.binary_weight_conv2d import binary_weight_conv2d
-        from bitconv.kernels.registry import compile_function
-
-        binary_weight_conv2d._cache = NullCache()
-        compile_function("binary_weight_conv2d")
-        print(*binary_weight_conv2d.inspect_asm().values())
+        print(assembly_of("binary_weight_conv2d"))
         """,
         NUMBA_CPU_NAME="skylake-avx512",
         NUMBA_CPU_FEATURES="",

@@ -118,6 +118,28 @@ def test_at_least_one_thread_is_usable():
     assert 1 <= threads.usable_threads() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.parametrize(("told", "usable"), [("1", 1), ("many", None), ("", None)])
+def test_numba_s_number_of_threads_counts_before_numba_is_imported(told, usable):
+    script = """
+        import sys
+        from bitconv.kernels.threads import usable_threads
+
+        found = usable_threads()
+        assert "numba" not in sys.modules
+        import numba
+        print(found, usable_threads())
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ | {"NUMBA_NUM_THREADS": told, "PYTHONPATH": python_path()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = map(int, finished.stdout.split())
+    assert before == after == (usable or threads.usable_threads())
+
+
 @on_every_layer
 def test_threads_call_at_once_on_any_layer(layer):
     run_script(

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from bitconv.kernels import table_counts, tiles
+from bitconv.kernels import tile_shapes, tiles
 from bitconv.kernels.arithmetic import FusedMultiplyAdd
-from bitconv.kernels.microkernel import Tile
-from bitconv.kernels.sign_products import WORD_STEPS, SignProducts
+from bitconv.kernels.sign_products import SignProducts
 from bitconv.kernels.table_counts import TableCounts
+from bitconv.kernels.tile_shapes import WORD_STEPS, Tile, bit_tile
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 
@@ -99,15 +99,21 @@ CASES = [
     Case(5, 1, 1, 0, 3),  # rows that overlap
 ]
 
+
+def shape(counting, lanes):
+    """The tile for a target, and its way of counting."""
+    return bit_tile(counting, lanes), tiles.bit_scheme(counting)
+
+
 BIT_SHAPES = [
-    pytest.param(*tiles.bit_scheme("words", 8), id="AVX-512"),
-    pytest.param(*tiles.bit_scheme("words", 4), id="AVX2 VPOPCNTDQ"),
-    pytest.param(*tiles.bit_scheme("bytes", 2), id="NEON"),
-    pytest.param(*tiles.bit_scheme("arithmetic", 2), id="SSE2"),
+    pytest.param(*shape("words", 8), id="AVX-512"),
+    pytest.param(*shape("words", 4), id="AVX2 VPOPCNTDQ"),
+    pytest.param(*shape("bytes", 2), id="NEON"),
+    pytest.param(*shape("arithmetic", 2), id="SSE2"),
 ]
 if X86:  # the table lookup is an instruction of x86
-    BIT_SHAPES.append(pytest.param(*tiles.bit_scheme("table", 2), id="SSSE3"))
-    BIT_SHAPES.append(pytest.param(*tiles.bit_scheme("table", 4), id="AVX2"))
+    BIT_SHAPES.append(pytest.param(*shape("table", 2), id="SSSE3"))
+    BIT_SHAPES.append(pytest.param(*shape("table", 4), id="AVX2"))
 
 
 def words(rng, *shape):
@@ -115,7 +121,7 @@ def words(rng, *shape):
 
 
 def arranged(weights, tile, scheme):
-    return table_counts.arrange_weights(weights, tile) if scheme is TableCounts else weights
+    return tile_shapes.arrange_for_tables(weights, tile) if scheme is TableCounts else weights
 
 
 def differing_bits(case, activations, offsets, weights):
@@ -149,7 +155,7 @@ def check_counts(run, tile, scheme, case, rng):
 
 @pytest.mark.parametrize("case", CASES)
 def test_counts_are_exact(case):
-    check_counts(xnor, tiles.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(0))
+    check_counts(xnor, tile_shapes.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("tile", "scheme"), BIT_SHAPES)
@@ -172,7 +178,7 @@ def test_counts_are_exact_in_the_shapes_of_other_targets(tile, scheme):
 )
 @settings(max_examples=60, deadline=None)
 def test_counts_are_exact_for_any_window(case, seed):
-    check_counts(xnor, tiles.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(seed))
+    check_counts(xnor, tile_shapes.BIT_TILE, tiles.BIT_SCHEME, case, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(("tile", "scheme"), BIT_SHAPES)
@@ -197,7 +203,7 @@ def test_a_window_may_differ_in_more_bits_than_16_bits_can_count(tile, scheme):
 
 def test_a_half_tile_computes_the_first_half_of_the_filters():
     rng = np.random.default_rng(1)
-    case, tile = CASES[0], tiles.BIT_TILE
+    case, tile = CASES[0], tile_shapes.BIT_TILE
     offsets = rng.integers(0, 50, tile.pixels)
     activations = words(rng, 50 + case.reach)
     weights = words(rng, case.depth, tile.filters)
@@ -205,7 +211,7 @@ def test_a_half_tile_computes_the_first_half_of_the_filters():
     xnor_half(
         activations,
         offsets,
-        tiles.arrange_weights(weights).reshape(-1),
+        tile_shapes.arrange_weights(weights).reshape(-1),
         0,
         case.rows,
         case.row_stride,
@@ -247,7 +253,7 @@ def check_sums(run, tile, case, rng):
 
 @pytest.mark.parametrize("case", CASES)
 def test_sums_of_products_are_exact(case):
-    check_sums(fma, tiles.FLOAT_TILE, case, np.random.default_rng(0))
+    check_sums(fma, tile_shapes.FLOAT_TILE, case, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("tile", [Tile(6, 4, 16), Tile(6, 2, 8), Tile(6, 4, 4), Tile(6, 2, 4)])
@@ -259,7 +265,7 @@ def test_sums_of_products_are_exact_in_the_shapes_of_other_targets(tile):
 
 def test_sums_of_products_round_as_float32_does():
     rng = np.random.default_rng(2)
-    tile = tiles.FLOAT_TILE
+    tile = tile_shapes.FLOAT_TILE
     activations = rng.normal(size=576).astype(np.float32)
     weights = rng.normal(size=(576, tile.filters)).astype(np.float32)
     sums = np.zeros(tile.pixels * tile.filters, np.float32)
@@ -305,8 +311,8 @@ def check_signed_sums(run, tile, reference, case, rng):
 
 @pytest.mark.parametrize("case", SIGN_CASES)
 def test_weights_of_one_bit_give_the_sums_of_float_weights_bit_for_bit(case):
-    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
-    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(0))
+    floats = compiled(tile_shapes.SIGN_TILE, FusedMultiplyAdd)
+    check_signed_sums(sign, tile_shapes.SIGN_TILE, floats, case, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("tile", [Tile(10, 2, 16), Tile(5, 2, 8), Tile(10, 2, 4), Tile(5, 2, 4)])
@@ -329,8 +335,8 @@ def test_weights_of_one_bit_are_exact_in_the_shapes_of_other_targets(tile):
 )
 @settings(max_examples=60, deadline=None)
 def test_weights_of_one_bit_are_exact_for_any_window(case, seed):
-    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
-    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(seed))
+    floats = compiled(tile_shapes.SIGN_TILE, FusedMultiplyAdd)
+    check_signed_sums(sign, tile_shapes.SIGN_TILE, floats, case, np.random.default_rng(seed))
 
 
 @posix_only
@@ -339,7 +345,7 @@ def test_weights_of_one_bit_are_exact_for_any_window(case, seed):
 @pytest.mark.parametrize("case", CASES)
 def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
     rng = np.random.default_rng(0)
-    tile = tiles.FLOAT_TILE if run is fma else tiles.BIT_TILE
+    tile = tile_shapes.FLOAT_TILE if run is fma else tile_shapes.BIT_TILE
     value, total = (np.float32, np.float32) if run is fma else (np.uint64, np.int32)
     guarded = GuardedMemory(at_end)
     run(
@@ -361,7 +367,7 @@ def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
 @at_both_ends
 @pytest.mark.parametrize("case", SIGN_CASES)
 def test_the_tile_of_signs_touches_nothing_outside_its_arrays(case, at_end):
-    tile, guarded = tiles.SIGN_TILE, GuardedMemory(at_end)
+    tile, guarded = tile_shapes.SIGN_TILE, GuardedMemory(at_end)
     words = -(-case.depth // WORD_STEPS) * tile.filters
     sums = guarded.copy(np.zeros(tile.pixels * tile.filters, np.float32))
     sign(
