@@ -91,7 +91,7 @@ def write_aims(page: Path, timings: Timings) -> None:
     if not (begin and end):
         raise pytest.UsageError(f"{page}: has no marks {MARKS[0]} and {MARKS[1]}")
     facts = {fact.name: fact.value for fact in inspect_environment().facts}
-    machine = f"{facts['processor']} with {facts['instruction set']}, {facts['threads']}"
+    machine = f"{facts['processor']} with {facts['instruction set']}, threads: {facts['threads']},"
     text = f"""On {_date(timings)}, on an {machine} by {facts["threading layer"]};
 load average {timings.load:.2f} when it began. Medians, by
 
