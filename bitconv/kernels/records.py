@@ -14,7 +14,9 @@ import enum
 import numpy as np
 
 BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
+FLOAT_BLOCK_PIXELS = 64  # the same for float maps, whose weights come from further away
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
+PANEL_STEPS = 192  # weights of a filter that are floats at a time where all are bits; 64 · 3 taps
 PACKED_WORDS = 16  # words of a window at most that is packed before its bits are compared
 
 
@@ -117,7 +119,7 @@ BINARY_WEIGHT_CONV2D = np.dtype(
         *_place("source"),
         *_OUTPUT,
         *_integers("stride_row", "stride_column", "kernel_rows", "row_step", "taps", "tap_step"),
-        *_integers("groups", "group_channels", "group_filters", "tiles", "weights", "filter_words"),
+        *_integers("groups", "group_channels", "group_filters", "tiles", "weights", "depth"),
         # int64 table of a (channel, length, weight start) for every run that shares a scale
         *_integers("runs", "run_table"),
         *_integers("scales"),  # -1 when the program does the scaling

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
 
-WORD_STEPS = 32  # weights of a filter in a word of `sign_tile`; the first one is the highest bit
 SPAN_LANES = 8  # values that `spans` and `packing` take at a time
 NIBBLES = 16  # of a word, and as many values has a nibble
 LARGEST_TABLE = 32  # bytes that one instruction looks up in a table of 16
@@ -74,12 +73,6 @@ BIT_FILTERS = BIT_TILE.filters
 FLOAT_TILE = Tile(pixels=6, vectors=numba_target().vector_registers // 8, lanes=FLOAT_LANES)
 FLOAT_PIXELS = FLOAT_TILE.pixels
 FLOAT_FILTERS = FLOAT_TILE.filters
-
-# Fewer sums than in FLOAT_TILE: the bits and what they become need registers, too. The more pixels
-# to a vector, the fewer bits to turn into floats.
-SIGN_TILE = Tile(pixels=numba_target().vector_registers // 16 * 5, vectors=2, lanes=FLOAT_LANES)
-SIGN_PIXELS = SIGN_TILE.pixels
-SIGN_FILTERS = SIGN_TILE.filters
 
 
 def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
