@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from bitconv.errors import InputError
 from bitconv.text import printable
 
 if TYPE_CHECKING:
@@ -51,3 +54,13 @@ def load_compiled(name: str, threads: int | None, quiet: bool = False) -> Model:
     loaded = load(name, threads=threads)
     compile_kernels(loaded, quiet)
     return loaded
+
+
+def check_place(out: Path, model: Path) -> None:
+    """Refuse a place that cannot be written to before there is anything to lose."""
+    if os.path.realpath(out) == os.path.realpath(model):
+        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
+    if os.path.isdir(out):
+        raise InputError(f"{out}: is a folder; name the file to write")
+    if not os.path.isdir(out.parent):
+        raise InputError(f"{out}: there is no folder {out.parent}")

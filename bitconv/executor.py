@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from bitconv.bits import unpack_words
 from bitconv.compiler.plan import Place, Plan, Step, aligned_bytes
 from bitconv.graph import TensorType
-from bitconv.kernels.registry import needed_functions, parallel, serial
+from bitconv.kernels.records import LENGTH_BYTES
+from bitconv.kernels.registry import KERNELS, needed_functions, parallel, serial
 
 _DTYPES = {"uint8": np.uint8, "float32": np.float32, "bits": np.uint64}
+
+
+class DoesNotFitError(Exception):
+    """An encoded map is larger than its place; compile with room for it, and run again."""
 
 
 def new_arena(plan: Plan) -> NDArray[np.uint8]:
@@ -29,6 +34,11 @@ def execute(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any
     """Compute everything from at most `plan.images` images, the input `name`.
 
     The values that the plan keeps are in the arena afterwards; see `value_of`.
+
+    Raises
+    ------
+    DoesNotFitError
+        See `bitconv.feature_maps.compression.with_room`.
     """
     _put(plan, arena, name, images)
     _walk(plan.steps, plan, arena, len(images))
@@ -49,11 +59,36 @@ def value_of(
 ) -> NDArray[Any]:
     """A copy of a kept value, (images, ...) in its own kind; bits as −1 and +1."""
     place = plan.places[name]
+    if value.kind == "bytes":
+        return _encoded_maps(arena, place, value.size, images)
     stored = _view(arena, place, images)
     if value.kind == "bits":
         bits = unpack_words(stored, place.layout.channels)
         stored = np.where(bits, np.int8(-1), np.int8(1))
     return stored.astype(value.dtype).reshape(images, *value.shape)
+
+
+def _encoded_maps(
+    arena: NDArray[np.uint8], place: Place, size: int, images: int
+) -> NDArray[np.uint8]:
+    """Encoded maps with zeros behind them, (images, size)."""
+    result = np.zeros((images, size), np.uint8)
+    lengths = _lengths(arena, place, images)
+    for slot, row, length in zip(_slots(arena, place, images), result, lengths, strict=True):
+        row[: LENGTH_BYTES + length] = slot[: LENGTH_BYTES + length]
+    return result
+
+
+def _lengths(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[np.int64]:
+    """Bytes of each encoded map; negative where it does not fit."""
+    numbers: NDArray[np.int64] = _slots(arena, place, images)[:, :LENGTH_BYTES].view(np.int64)
+    return numbers[:, 0]
+
+
+def _slots(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[np.uint8]:
+    """The bytes reserved for each encoded map."""
+    size = place.layout.image
+    return arena[place.start : place.start + images * size].reshape(images, size)
 
 
 def _put(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]) -> None:
@@ -73,6 +108,14 @@ def _walk(steps: Iterable[Step], plan: Plan, arena: NDArray[np.uint8], images: i
                 parallel(step.kernel)(*memory, images, plan.threads)
             else:
                 serial(step.kernel)(*memory, images, 0, 1)
+            if KERNELS[step.kernel].encodes:
+                _check_sizes(plan, step, arena, images)
+
+
+def _check_sizes(plan: Plan, step: Step, arena: NDArray[np.uint8], images: int) -> None:
+    for name in step.writes:
+        if (_lengths(arena, plan.places[name], images) < 0).any():
+            raise DoesNotFitError(name)
 
 
 def _stamping(steps: Iterable[Step], stamps: list[int]) -> Iterator[Step]:

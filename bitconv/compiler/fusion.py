@@ -28,6 +28,8 @@ class Program:
     reads, writes : dict of str to Value
     packs_signs : bool
         Whether the kernel's blocks of filters fall on whole bytes, so that signs can be packed.
+    in_place : bool
+        Whether a result may overwrite a map that was added to it and that nobody reads again.
     """
 
     context: Context
@@ -36,6 +38,7 @@ class Program:
     reads: dict[str, Value] = field(default_factory=dict)
     writes: dict[str, Value] = field(default_factory=dict)
     packs_signs: bool = True
+    in_place: bool = False
 
     def vector(self, opcode: Opcode, values: NDArray[Any] | float, channels: int) -> None:
         """Append an operation with one number a channel."""
@@ -57,7 +60,7 @@ class Program:
 
     def store(self, name: str) -> None:
         """Append the storing of value `name`."""
-        value = self.context.store(name)
+        value = self._over_a_term(name) or self.context.store(name)
         self.writes[name] = value
         self.instructions.append({"opcode": Opcode.STORE, **stored_map(value)})
 
@@ -120,6 +123,22 @@ class Program:
                 return
             self.pointwise(following, name)
             name = following.name
+
+    def _over_a_term(self, name: str) -> Value | None:
+        """The place of a map that was read for the last time, given to value `name`; or None."""
+        context = self.context
+        for term, value in self.reads.items():
+            owners = [other for other in context.values.values() if other.buffer is value.buffer]
+            if (
+                self.in_place
+                and owners == [value]
+                and term not in context.kept
+                and all(reader.name in self.nodes for reader in context.readers[term])
+                and value.layout == context.layout(name)
+            ):
+                context.values[name] = Value(value.layout, value.buffer)
+                return context.values[name]
+        return None
 
     def _packs(self, node: Node) -> bool:
         return self.packs_signs and isinstance(node.operator, Sign)

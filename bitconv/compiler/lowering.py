@@ -14,6 +14,7 @@ from typing import Any
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
 from bitconv.compiler.context import Context, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
+from bitconv.compiler.feature_maps import decode_map, encode_map
 from bitconv.compiler.fusion import Program
 from bitconv.compiler.moving import concat, pad, reshape, slice_, transpose
 from bitconv.compiler.plan import Plan
@@ -29,7 +30,9 @@ from bitconv.operators import (
     Clip,
     Concat,
     Conv2d,
+    DecodeMap,
     Dense,
+    EncodeMap,
     Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
@@ -236,7 +239,9 @@ LOWERINGS: dict[type[Operator], Callable[[Context, Node], None]] = {
     Clip: _pointwise,
     Concat: concat,
     Conv2d: convolution,
+    DecodeMap: decode_map,
     Dense: convolution,
+    EncodeMap: encode_map,
     Flatten: reshape,
     GlobalAvgPool2d: _pool,
     MaxPool2d: _pool,

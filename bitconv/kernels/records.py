@@ -15,6 +15,9 @@ import numpy as np
 
 BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
+STRIP_VALUES = 4096  # of a map, encoded together; one pixel, if it has more channels
+LONGEST_CODE = 10  # bits of a Huffman code; a table to read by has two to that many entries
+LENGTH_BYTES = 8  # the int64 in front of an encoded map
 
 
 def _integers(*names: str) -> list[tuple[str, str]]:
@@ -145,3 +148,25 @@ SCALE_MAP = np.dtype(
 )
 
 SOFTMAX = np.dtype([*_place("source"), *_place("target"), *_OUTPUT, *_integers("channels")])
+
+_CODEC = _integers("constants", "constant_bytes", "workspace", "workspace_step", "scratch_bytes")
+
+ENCODE_MAP = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("channels", "target", "target_image", "target_bytes"),
+        *_CODEC,
+    ]
+)
+
+DECODE_MAP = np.dtype(
+    [*_integers("source", "source_image"), *_OUTPUT, *_integers("channels"), *_CODEC]
+)
+
+LEVELS = np.dtype([("step", "<f8"), *_integers("zero")])
+
+# Behind these records follow the tables of a masked-bytes coder.
+DCT_CM = np.dtype([("step", "<f8"), *_integers("zero"), ("coarseness", "<f8")])  # 0: no DCT
+
+TRANSFORM_CODING = np.dtype([("step", "<f8"), *_integers("components", "after_relu")])

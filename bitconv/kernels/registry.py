@@ -28,14 +28,18 @@ class Kernel:
         Whether a pointwise program follows.
     divisible : bool
         Whether its work is worth dividing among threads.
+    encodes : bool
+        Whether it writes maps that may turn out too large for their place.
     """
 
     module: str
     parameters: np.dtype[np.void]
     runs_program: bool = False
     divisible: bool = False
+    encodes: bool = False
 
 
+CODECS = ("dct_cm", "eight_bit", "transform_coding", "zero_mask")
 KERNELS = {
     "activation_scale_map": Kernel("activation_scale", records.SCALE_MAP),
     "binary_conv2d": Kernel(
@@ -53,6 +57,16 @@ KERNELS = {
     "pointwise": Kernel("pointwise", records.POINTWISE, runs_program=True, divisible=True),
     "pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
     "softmax": Kernel("softmax", records.SOFTMAX),
+    **{
+        f"encode_{codec}": Kernel("map_coding", records.ENCODE_MAP, divisible=True, encodes=True)
+        for codec in CODECS
+    },
+    **{
+        f"decode_{codec}": Kernel(
+            "map_coding", records.DECODE_MAP, runs_program=True, divisible=True
+        )
+        for codec in CODECS
+    },
 }
 
 SPREAD = "spread"  # the loop over threads

@@ -1,0 +1,191 @@
+"""Static Huffman codes over bytes: writing and reading streams of bits.
+
+Bit i of a stream is bit ``i % 8`` of byte ``i // 8``. What the tables hold is said where they are
+made, in `bitconv.feature_maps.huffman`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitconv.kernels.cache import kernel
+from bitconv.kernels.records import LONGEST_CODE
+from bitconv.kernels.words import WORD_BYTES, load_some, load_word, store_half, store_word
+
+_WRITES = 3  # bytes, escaped or not, that a word has room for behind seven bits
+_LOOKUPS = 5  # codes or pairs of codes that are in a word, even if seven bits are gone
+_ROOM = 2 * _LOOKUPS
+_PEEK = np.uint64(2**LONGEST_CODE - 1)
+_BYTE = np.uint64(0xFF)
+_SYMBOLS, _COUNT = np.uint64(16), np.uint64(8)  # where they start in an entry to read by
+_COUNT_AND_BITS = np.uint64(0xFFFF)
+_SHIFT = np.uint64(63)
+
+
+@kernel
+def write_bytes(symbols, first, end, codes, out, size, at):
+    """Append the codes of ``symbols[first:end]`` to a stream.
+
+    Parameters
+    ----------
+    symbols : uint8 array
+    codes : uint32 array of shape (256,)
+        `HuffmanCode.writing_table`.
+    out : uint8 array
+        The stream. A whole word is written at a time, so bytes behind the end change.
+    size : int
+        Bytes of `out` that may be written to.
+    at : int
+        Bits written before, or −1 for what did not fit.
+
+    Returns
+    -------
+    int
+        Bits written, or −1 where not even an empty word would be left in `size`.
+    """
+    place = at >> 3
+    if at < 0 or place + WORD_BYTES > size:
+        return -1
+    held = np.uint64(at & 7)
+    word = np.uint64(out[place]) & ((np.uint64(1) << held) - np.uint64(1))
+    index = np.uint64(first)
+    for _ in range((end - first) // _WRITES):
+        for _ in range(_WRITES):
+            word, held = _append(word, held, codes[symbols[index]])
+            index += np.uint64(1)
+        place, word, held = _flush(out, place, word, held)
+        if place + WORD_BYTES > size:
+            return -1
+    for _ in range((end - first) % _WRITES):
+        word, held = _append(word, held, codes[symbols[index]])
+        index += np.uint64(1)
+    place, word, held = _flush(out, place, word, held)
+    if place + WORD_BYTES > size:
+        return -1
+    out[place] = np.uint8(word)
+    return (place << 3) + np.int64(held)
+
+
+@kernel
+def _append(word, held, code):
+    """A word that holds some bits, with those of a code behind them."""
+    return word | np.uint64(code) >> np.uint64(8) << held, held + (np.uint64(code) & _BYTE)
+
+
+@kernel
+def _flush(out, place, word, held):
+    """Write all bits; those of the last byte, if it is not full, are held still."""
+    store_word(out, place, word)
+    full = held & np.uint64(56)
+    return place + np.int64(full >> np.uint64(3)), word >> full, held & np.uint64(7)
+
+
+@kernel
+def read_four(data, table, codes, symbols, at, bounds):
+    """`read_bytes` of four streams at once.
+
+    A processor waits for each entry before it can look up the next one; meanwhile it can do the
+    same for other streams.
+
+    Parameters
+    ----------
+    at : tuple of 4 int
+        Bits read before, of each stream.
+    bounds : tuple of 5 int
+        Stream i is that of ``symbols[bounds[i]:bounds[i + 1]]``.
+
+    Returns
+    -------
+    tuple of 4 int
+        Bits read, of each stream.
+    """
+    at0, at1, at2, at3 = at
+    index0, index1, index2, index3, end = bounds
+    end0, end1, end2 = bounds[1:4]
+    last = data.size - WORD_BYTES
+    while (
+        min(min(end0 - index0, end1 - index1), min(end2 - index2, end - index3)) >= _ROOM
+        and max(max(at0, at1), max(at2, at3)) >> 3 <= last
+    ):
+        window0 = load_word(data, at0 >> 3) >> np.uint64(at0 & 7)
+        window1 = load_word(data, at1 >> 3) >> np.uint64(at1 & 7)
+        window2 = load_word(data, at2 >> 3) >> np.uint64(at2 & 7)
+        window3 = load_word(data, at3 >> 3) >> np.uint64(at3 & 7)
+        done0, done1 = np.uint64(index0) << _COUNT, np.uint64(index1) << _COUNT
+        done2, done3 = np.uint64(index2) << _COUNT, np.uint64(index3) << _COUNT
+        for _ in range(_LOOKUPS):
+            window0, done0 = _look_up(table, symbols, window0, done0)
+            window1, done1 = _look_up(table, symbols, window1, done1)
+            window2, done2 = _look_up(table, symbols, window2, done2)
+            window3, done3 = _look_up(table, symbols, window3, done3)
+        at0, index0 = _moved_on(data, table, codes, symbols, at0, end0, window0, done0)
+        at1, index1 = _moved_on(data, table, codes, symbols, at1, end1, window1, done1)
+        at2, index2 = _moved_on(data, table, codes, symbols, at2, end2, window2, done2)
+        at3, index3 = _moved_on(data, table, codes, symbols, at3, end, window3, done3)
+    return (
+        read_bytes(data, table, codes, symbols, at0, index0, end0),
+        read_bytes(data, table, codes, symbols, at1, index1, end1),
+        read_bytes(data, table, codes, symbols, at2, index2, end2),
+        read_bytes(data, table, codes, symbols, at3, index3, end),
+    )
+
+
+@kernel
+def _look_up(table, symbols, window, done):
+    """Take what a window begins with; an escape takes nothing, and is found again.
+
+    `done` is the number of bits taken from the window, and from its second byte on the index of the
+    next symbol.
+    """
+    entry = np.uint64(table[window & _PEEK])
+    store_half(symbols, np.int64(done >> _COUNT), entry >> _SYMBOLS)
+    return window >> (entry & _SHIFT), done + (entry & _COUNT_AND_BITS)
+
+
+@kernel
+def _moved_on(data, table, codes, symbols, at, end, window, done):
+    """Bits read and the next symbol, behind a window and behind the escape that it stopped at."""
+    at += np.int64(done & _BYTE)
+    index = np.int64(done >> _COUNT)
+    if index < end and np.uint64(table[window & _PEEK]) & _COUNT_AND_BITS == 0:
+        return read_bytes(data, table, codes, symbols, at, index, index + 1), index + 1
+    return at, index
+
+
+@kernel
+def read_bytes(data, table, codes, symbols, at, index, end):
+    """Read ``symbols[index:end]`` from a stream that goes on with zeros behind the end of `data`.
+
+    Parameters
+    ----------
+    data : uint8 array
+    table : uint32 array of shape (2 ** LONGEST_CODE,)
+        `HuffmanCode.reading_table`.
+    codes : uint32 array of shape (256,)
+        `HuffmanCode.writing_table`.
+    symbols : uint8 array
+    at : int
+        Bits read before.
+
+    Returns
+    -------
+    int
+        Bits read.
+    """
+    while index < end:
+        window = load_some(data, at >> 3) >> np.uint64(at & 7)
+        entry = np.uint64(table[window & _PEEK])
+        symbol, count = np.uint8(entry >> _SYMBOLS), entry >> _COUNT & _BYTE
+        if count == 2 and index + 1 < end:
+            store_half(symbols, index, entry >> _SYMBOLS)
+            at += np.int64(entry & _BYTE)
+            index += 2
+        elif count:
+            symbols[index] = symbol
+            at += np.int64(codes[symbol] & np.uint32(_BYTE))
+            index += 1
+        else:
+            symbols[index] = np.uint8(window >> np.uint64(symbol))
+            at += np.int64(symbol) + 8
+            index += 1
+    return at
