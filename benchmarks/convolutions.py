@@ -7,27 +7,29 @@ this computes the right numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from openvino_binary import binary_layer
+from quantized import quantize
 
 from bitconv.bits import BitArray
-from bitconv.compiler import Plan, compile_graph
-from bitconv.executor import execute, new_arena, value_of
+from bitconv.compiler import compile_graph
+from bitconv.executor import Workspace
 from bitconv.graph import Graph, Node, TensorType
-from bitconv.kernels.registry import serial
 from bitconv.operators import BatchNorm, BinaryConv2d, Conv2d, Operator, Sign
-from bitconv.peers.engines import onnxruntime
+from bitconv.peers.engines import Run, onnxruntime, openvino
 from bitconv.peers.onnx_writer import to_onnx
 from bitconv.scales import ScaleGrid
 
 KERNEL = 3  # rows and columns; stride 1, padding 1
 FILTERS_PER_SCALE = 8
+INT8_ERROR, BFLOAT16_ERROR = 0.02, 0.01  # of the largest value
 Floats = NDArray[np.float32]
 
 
@@ -76,6 +78,18 @@ class Layer:
         dots: NDArray[np.int32] = self.convolution().reference(self.signs)
         return dots
 
+    @cached_property
+    def scale(self) -> ScaleGrid:
+        """A scale for every few filters."""
+        alpha = np.random.default_rng(2).uniform(0.05, 0.1, (self.channels // FILTERS_PER_SCALE, 1))
+        return ScaleGrid(alpha.astype(np.float32), FILTERS_PER_SCALE, self.channels)
+
+    @cached_property
+    def norm(self) -> BatchNorm:
+        """The batch norm behind the convolution."""
+        statistics = np.random.default_rng(3).uniform(0.5, 1.5, (4, self.channels))
+        return BatchNorm(statistics.astype(np.float32))
+
     def convolution(self, scale: ScaleGrid | None = None) -> BinaryConv2d:
         """The operator."""
         return BinaryConv2d(self.weight, scale, padding=KERNEL // 2)
@@ -86,42 +100,39 @@ LAYERS = (Layer(56, 64), Layer(28, 128), Layer(14, 256), Layer(7, 512))
 
 def bitconv_kernel(layer: Layer) -> Callable[[], object]:
     """The step `binary_conv2d` alone: packed signs in, dot products stored as float32."""
-    graph, plan = _plan(layer, layer.convolution())
-    arena = new_arena(plan)
-    before = [step for step in plan.steps if step.kernel != "binary_conv2d"]
-    (step,) = (step for step in plan.steps if step.kernel == "binary_conv2d")
-    execute(replace(plan, steps=tuple(before)), arena, "x", layer.values)
-    kernel, memory = serial(step.kernel), (arena, plan.constants, *step.records)
+    graph, workspace = _workspace(layer, layer.convolution())
+    workspace.run("x", layer.values)
+    kernels = [step.kernel for step in workspace.plan.steps]
+    index = kernels.index("binary_conv2d")
 
     def run() -> None:
-        kernel(*memory, 1, 0, 1)
+        workspace.run_steps(slice(index, index + 1), 1)
 
     run()
-    _check(_result(graph, plan, arena), layer.dots)
+    _check(_result(graph, workspace), layer.dots)
     return run
 
 
 def bitconv_layer(layer: Layer) -> Callable[[], object]:
     """Float map in, float map out: sign, packing, convolution, shared scales and batch norm."""
-    rng = np.random.default_rng(2)
-    scale = ScaleGrid(
-        rng.uniform(0.05, 0.1, (layer.channels // FILTERS_PER_SCALE, 1)).astype(np.float32),
-        FILTERS_PER_SCALE,
-        layer.channels,
-    )
-    statistics = rng.uniform(0.5, 1.5, (4, layer.channels)).astype(np.float32)
-    operators = (layer.convolution(scale), BatchNorm(statistics))
-    graph, plan = _plan(layer, *operators)
-    arena = new_arena(plan)
+    graph, workspace = _workspace(layer, layer.convolution(layer.scale), layer.norm)
 
     def run() -> None:
-        execute(plan, arena, "x", layer.values)
+        workspace.run("x", layer.values)
 
     run()
-    expected: NDArray[Any] = layer.signs
-    for operator in operators:
-        expected = operator.reference(expected)
-    _check(_result(graph, plan, arena), expected)
+    _check(_result(graph, workspace), _normed(layer))
+    return run
+
+
+def openvino_binary(layer: Layer) -> Callable[[], object]:
+    """The same as the whole layer, by OpenVINO's binary convolution; maps channels first."""
+    factor, offset = layer.norm.factors()
+    alpha = layer.scale.by_filter(layer.channels)[:, 0]
+    values = np.ascontiguousarray(layer.values.transpose(0, 3, 1, 2))
+    run = binary_layer(values, layer.weight, alpha * factor, offset)
+    found = run().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(found, _normed(layer), rtol=1e-4, atol=1e-4)
     return run
 
 
@@ -147,18 +158,55 @@ def numpy_float32(layer: Layer) -> Callable[[], object]:
 
 def onnxruntime_float32(layer: Layer) -> Callable[[], object]:
     """Float signs to dot products by a graph of one `Conv`; maps channels first, as it has them."""
-    graph = Graph(
-        {"x": TensorType(layer.values.shape[1:])},
-        (Node("y", Conv2d(_float_weight(layer), padding=KERNEL // 2), "x"),),
-    )
-    model = onnxruntime(to_onnx(graph, 1, channels_first=True), threads=1)
-    signs = np.ascontiguousarray(layer.signs.transpose(0, 3, 1, 2))
+    return _conv(layer, onnxruntime(_conv_model(layer), threads=1))
+
+
+def onnxruntime_int8(layer: Layer) -> Callable[[], object]:
+    """The same in eight bits: quantized, multiplied, and back to float32."""
+    return _conv(layer, onnxruntime(_conv_model_int8(layer), threads=1), error=INT8_ERROR)
+
+
+def openvino_float32(layer: Layer) -> Callable[[], object]:
+    """The same in OpenVINO."""
+    return _conv(layer, openvino(_conv_model(layer), threads=1))
+
+
+def openvino_bfloat16(layer: Layer) -> Callable[[], object]:
+    """The same where it may compute in bfloat16."""
+    return _conv(layer, openvino(_conv_model(layer), 1, "bf16"), error=BFLOAT16_ERROR)
+
+
+def openvino_int8(layer: Layer) -> Callable[[], object]:
+    """The model in eight bits that onnxruntime's tool made."""
+    return _conv(layer, openvino(_conv_model_int8(layer), threads=1), error=INT8_ERROR)
+
+
+@cache
+def _conv_model(layer: Layer) -> bytes:
+    convolution = Conv2d(_float_weight(layer), padding=KERNEL // 2)
+    graph = Graph({"x": TensorType(layer.values.shape[1:])}, (Node("y", convolution, ("x",)),))
+    return to_onnx(graph, 1, channels_first=True)
+
+
+@cache
+def _conv_model_int8(layer: Layer) -> bytes:
+    return quantize(_conv_model(layer), [_channels_first(layer.signs)])
+
+
+def _conv(layer: Layer, model: Run, error: float = 0.0) -> Callable[[], object]:
+    """The model's run on the signs; `error` is what it may be off by, of the largest value."""
+    signs = _channels_first(layer.signs)
 
     def run() -> Any:
         return model([signs])[0]
 
-    _check(run().transpose(0, 2, 3, 1), layer.dots)
+    found = run().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(found, layer.dots, rtol=0, atol=error * np.abs(layer.dots).max())
     return run
+
+
+def _channels_first(maps: Floats) -> Floats:
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
 
 
 def scalar_loop(layer: Layer) -> Callable[[], object]:
@@ -177,8 +225,13 @@ def scalar_loop(layer: Layer) -> Callable[[], object]:
 SIDES = {
     "bitconv-kernel": bitconv_kernel,
     "bitconv-layer": bitconv_layer,
+    "openvino-binary": openvino_binary,
     "numpy": numpy_float32,
     "onnxruntime": onnxruntime_float32,
+    "onnxruntime-int8": onnxruntime_int8,
+    "openvino": openvino_float32,
+    "openvino-bfloat16": openvino_bfloat16,
+    "openvino-int8": openvino_int8,
     "scalar-loop": scalar_loop,
 }
 
@@ -199,7 +252,7 @@ def _convolve_in_order(padded: Floats, weight: Floats, sums: Floats) -> None:
                 sums[row, column, index] = total
 
 
-def _plan(layer: Layer, *operators: Operator) -> tuple[Graph, Plan]:
+def _workspace(layer: Layer, *operators: Operator) -> tuple[Graph, Workspace]:
     """The sign of the map and the operators behind it, for one image on one thread."""
     names = ["x", *(f"node{index}" for index in range(len(operators) + 1))]
     nodes = [
@@ -209,12 +262,19 @@ def _plan(layer: Layer, *operators: Operator) -> tuple[Graph, Plan]:
         )
     ]
     graph = Graph({"x": TensorType(layer.values.shape[1:])}, tuple(nodes))
-    return graph, compile_graph(graph, images=1, threads=1)
+    return graph, Workspace(compile_graph(graph, images=1, threads=1))
 
 
-def _result(graph: Graph, plan: Plan, arena: NDArray[np.uint8]) -> NDArray[Any]:
+def _result(graph: Graph, workspace: Workspace) -> Floats:
     (name,) = graph.outputs
-    return value_of(plan, arena, name, graph.types[name], 1)
+    result = np.empty((1, *graph.types[name].shape), np.float32)
+    workspace.read(name, result)
+    return result
+
+
+def _normed(layer: Layer) -> Floats:
+    """What a whole layer has to compute."""
+    return layer.norm.reference(layer.convolution(layer.scale).reference(layer.signs))
 
 
 def _float_weight(layer: Layer) -> Floats:

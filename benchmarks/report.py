@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from math import floor, log10, prod
 
+from aims import aims_of
 from convolutions import LAYERS, Layer
-from timings import Timings
+from timings import TURNS, Timings
 
 from bitconv.environment import inspect_environment
 
@@ -19,14 +20,27 @@ WORD_BITS = 64
 CONVOLUTION_SIDES = {
     "bitconv-kernel": "bitconv, the kernel: packed signs to dot products",
     "bitconv-layer": "bitconv, a whole layer: sign, pack, convolve, scale, batch norm",
+    "openvino-binary": "OpenVINO BinaryConvolution, the same whole layer",
     "numpy": "NumPy float32: im2col and BLAS",
     "onnxruntime": "onnxruntime float32",
+    "onnxruntime-int8": "onnxruntime int8",
+    "openvino": "OpenVINO float32",
+    "openvino-bfloat16": "OpenVINO, bfloat16 allowed",
+    "openvino-int8": "OpenVINO int8",
     "scalar-loop": "scalar float32 loop, compiled by Numba",
 }
 NETWORK_SIDES = {
     "bitconv": "bitconv",
     "onnxruntime-signs": "onnxruntime float32, same numbers",
     "onnxruntime-float": "onnxruntime float32, same layers without signs",
+}
+RESNET_SIDES = {
+    "bitconv": "bitconv, XNOR ResNet-18",
+    "onnxruntime": "onnxruntime float32",
+    "onnxruntime-int8": "onnxruntime int8",
+    "openvino": "OpenVINO float32",
+    "openvino-bfloat16": "OpenVINO, bfloat16 allowed",
+    "openvino-int8": "OpenVINO int8",
 }
 WEIGHT_SIDES = {
     "bitconv-bits": "weights of one bit",
@@ -51,10 +65,23 @@ def report(timings: Timings) -> str:
         sections.append(_weights_section(timings))
     if "bitconv" in timings.sides("network"):
         sections.append(_network_section(timings))
+    if "bitconv" in timings.sides("resnet18"):
+        sections.append(_resnet_section(timings))
+    if timings.subjects("threads"):
+        sections.append(_threads_section(timings))
     if timings.subjects("codec"):
         sections.append(_codec_section(timings))
     if timings.subjects("process"):
         sections.append(_process_section(timings))
+    if timings.figures:
+        sections.append(_memory_section(timings))
+    aims = [[*aim.cells] for aim in aims_of(timings)]
+    if aims:
+        sections.append(f"""## What was aimed at
+
+The aims are for a processor with AVX-512 VPOPCNTDQ; the figures are of the machine above.
+
+{table(["aim", "at least", "measured"], aims, left=3)}""")
     return "\n\n".join(sections) + "\n"
 
 
@@ -62,6 +89,7 @@ def _conditions(timings: Timings) -> str:
     facts = {fact.name: fact.value for fact in inspect_environment().facts}
     date = time.strftime("%Y-%m-%d %H:%M UTC", timings.started)
     versions = ", ".join(f"{name} {facts[name]}" for name in ("bitconv", "numpy", "numba"))
+    peers = ", ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "openvino"))
     return f"""# Measured
 
     {COMMAND}
@@ -69,14 +97,14 @@ def _conditions(timings: Timings) -> str:
 - {date}; load average {timings.load:.2f} when it began
 - {facts["processor"]}, of which bitconv used {facts["instruction set"]}
 - threads: {facts["threads"]}, by {facts["threading layer"]}
-- Python {platform.python_version()}, {versions}, onnxruntime {_onnxruntime()}
+- Python {platform.python_version()}, {versions}, {peers}
 - Times are medians, in brackets minima. The sides take turns; each is warm before its turn and was
   checked to compute the right numbers. Ratios are of medians."""
 
 
-def _onnxruntime() -> str:
+def _version(package: str) -> str:
     try:
-        return version("onnxruntime")
+        return version(package)
     except PackageNotFoundError:
         return "not installed"
 
@@ -108,7 +136,7 @@ def _convolution_section(timings: Timings) -> str:
 The 3×3 convolutions of stride 1 of a ResNet-18 (rows² × channels, as many filters), padding 1, one
 image, one thread. Milliseconds; then how many times as long the others take.
 
-{_table(["measured", *layers], rows)}
+{table(["measured", *layers], rows)}
 
 The kernel's time includes storing the dot products as float32. The whole layer starts with a copy
 of a float32 map and ends in one. GMAC/s count the taps on padding as well. The float sides convolve
@@ -122,7 +150,7 @@ registers: {_digits(roofline)} GMAC/s. A kernel that counts bits in another way 
 Not times but counts of operations: how many times fewer the layer has than in float32, at one for
 64 binary multiply-accumulates and one for the scale of each output.
 
-{_table(["operation count, not measured", *layers], counts)}"""
+{table(["operation count, not measured", *layers], counts)}"""
 
 
 def _operations(layer: Layer, per_mac: int) -> float:
@@ -149,7 +177,7 @@ def _weights_section(timings: Timings) -> str:
 The same convolutions of a float map, one image, one thread, the step of the convolution alone. Both
 sides give the same numbers bit for bit. Milliseconds; then how fast the bits are beside the floats.
 
-{_table(["measured", *layers], rows)}"""
+{table(["measured", *layers], rows)}"""
 
 
 def _network_section(timings: Timings) -> str:
@@ -168,7 +196,7 @@ def _network_section(timings: Timings) -> str:
 
 From uint8 images to class scores. Milliseconds; then how many times as long the others take.
 
-{_table(["measured", *settings], rows)}
+{table(["measured", *settings], rows)}
 
 "Same numbers" is the same graph with float32 weights α·sign(W) and binarized activations; it gives
 the same scores. Without the signs it is the float network of these layers."""
@@ -200,7 +228,59 @@ def _codec_section(timings: Timings) -> str:
 One map of {CODED_SHAPE} float32 values to bytes and back, one thread. Megabytes of the 8-bit map a
 second, in brackets at best, by the share of the values that are not zero.
 
-{_table(["MB/s", *maps], rows)}"""
+{table(["MB/s", *maps], rows)}"""
+
+
+def _resnet_section(timings: Timings) -> str:
+    question = "resnet18"
+    settings = timings.subjects(question)
+    rows = [
+        *_times(timings, question, RESNET_SIDES, 1e3),
+        *_ratios(timings, question, RESNET_SIDES, "bitconv", "bitconv"),
+    ]
+    return f"""## An XNOR ResNet-18 beside the float one
+
+From float32 images to scores, random weights. The binary network has signs where the float one has
+rectifiers; its stem, 1×1 shortcuts and classifier are float. Batch norm is folded on both sides.
+Eight bits: activations quantized statically, weights by channel. Every step of the binary network
+was verified against its reference, the others against the float network's. Milliseconds; then how
+many times as long the others take.
+
+{table(["measured", *settings], rows)}"""
+
+
+def _threads_section(timings: Timings) -> str:
+    rows = []
+    for subject in timings.subjects("threads"):
+        one, two = (("threads", subject, threads) for threads in ("1", "2"))
+        milliseconds = (timings.median(*one), timings.median(*two), timings.percentile99(*two))
+        speedup = f"{milliseconds[0] / milliseconds[1]:.2f}×"
+        tail = f"{milliseconds[2] / milliseconds[1]:.2f}"
+        rows.append([subject, *(_digits(1e3 * time) for time in milliseconds), speedup, tail])
+    header = ("layer", "1 thread", "2 threads", "p99 of 2", "2 threads gain", "p99 ÷ median")
+    return f"""## Two threads, and a busy neighbour
+
+The XNOR ResNet-18 at 224×224, one image, by Numba's threading layer, {TURNS} processes each; the
+neighbour is a process that keeps one of the cores busy. Milliseconds.
+
+{table(header, rows)}"""
+
+
+def _memory_section(timings: Timings) -> str:
+    labels = {
+        "arena": "arena, bytes",
+        "alive": "largest sum of maps alive at once, bytes",
+        "constants": "weights and other constants, bytes",
+        "peak": "allocated during a warm `predict` at most (tracemalloc), bytes",
+    }
+    sizes = list(dict.fromkeys(subject for _, subject, _ in timings.figures))
+    rows = [
+        [label, *(f"{timings.figures['memory', size, name]:,.0f}" for size in sizes)]
+        for name, label in labels.items()
+    ]
+    return f"""## Memory of the XNOR ResNet-18
+
+{table(["measured", *sizes], rows)}"""
 
 
 def _process_section(timings: Timings) -> str:
@@ -213,7 +293,7 @@ def _process_section(timings: Timings) -> str:
 
 From starting Python to its end, all threads, files in the system's cache. Seconds.
 
-{_table(["measured", "s"], rows)}"""
+{table(["measured", "s"], rows)}"""
 
 
 def _times(
@@ -252,15 +332,18 @@ def _digits(number: float) -> str:
     return f"{number:,.{max(0, 2 - floor(log10(number)))}f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, aligned for the terminal."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Markdown, aligned for the terminal; all columns from number `left` on to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [_line(header, widths), _line(rule, widths), *(_line(row, widths) for row in rows)]
+    rule = ["-" * width for width in widths[:left]]
+    rule += ["-" * (width - 1) + ":" for width in widths[left:]]
+    lines = [_line(cells, widths, left) for cells in (header, rule, *rows)]
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = zip(cells, widths, strict=True)
-    padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = [
+        cell.ljust(width) if number < left else cell.rjust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
     return f"| {' | '.join(padded)} |"

@@ -27,9 +27,8 @@ from bitconv.compiler import compile_graph
 from bitconv.cost import Cost, summarize
 from bitconv.datasets import open_dataset
 from bitconv.evaluation import evaluate
-from bitconv.executor import execute, new_arena
+from bitconv.executor import Workspace
 from bitconv.graph import Graph
-from bitconv.kernels.registry import serial
 from bitconv.operators import BinaryConv2d, Conv2d
 from bitconv.peers.engines import onnxruntime
 from bitconv.peers.float_network import float_network
@@ -214,19 +213,19 @@ def _network(graph: Graph) -> Callable[[], object]:
 def _layers(graph: Graph) -> Callable[[], object]:
     """The steps of all convolutions but the stem, on what a run left in the arena."""
     plan = compile_graph(graph, images=1, threads=1)
-    arena = new_arena(plan)
-    execute(plan, arena, *graph.inputs, _image(graph))
+    workspace = Workspace(plan)
+    workspace.run(*graph.inputs, _image(graph))
     kinds = Conv2d | BinaryConv2d
     _stem, *layers = [node.name for node in graph.nodes if isinstance(node.operator, kinds)]
-    calls = [
-        (serial(step.kernel), (arena, plan.constants, *step.records))
-        for step in plan.steps
+    chosen = [
+        slice(index, index + 1)
+        for index, step in enumerate(plan.steps)
         if not set(layers).isdisjoint(step.nodes)
     ]
 
     def run() -> None:
-        for kernel, memory in calls:
-            kernel(*memory, 1, 0, 1)
+        for steps in chosen:
+            workspace.run_steps(steps, 1)
 
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,9 +12,8 @@ from convolutions import KERNEL, LAYERS, Floats, Layer
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bitconv.compiler import compile_graph
-from bitconv.executor import execute, new_arena, value_of
+from bitconv.executor import Workspace
 from bitconv.graph import Graph, Node, TensorType
-from bitconv.kernels.registry import serial
 from bitconv.operators import Conv2d, Operator
 
 Side = tuple[Callable[[], object], Floats]
@@ -41,16 +39,16 @@ def prepared(layer: Layer, side: str) -> Side:
         {"x": TensorType(layer.values.shape[1:])}, (Node("y", SIDES[side](layer), ("x",)),)
     )
     plan = compile_graph(graph, images=1, threads=1)
-    arena = new_arena(plan)
-    *before, step = plan.steps
-    execute(replace(plan, steps=tuple(before)), arena, "x", layer.values)
-    kernel, memory = serial(step.kernel), (arena, plan.constants, *step.records)
+    workspace = Workspace(plan)
+    workspace.run("x", layer.values)
 
     def run() -> None:
-        kernel(*memory, 1, 0, 1)
+        workspace.run_steps(slice(-1, None), 1)
 
     run()
-    return run, value_of(plan, arena, "y", graph.types["y"], 1)
+    result = np.empty((1, *graph.types["y"].shape), np.float32)
+    workspace.read("y", result)
+    return run, result
 
 
 @pytest.mark.benchmark(max_time=0.1, min_rounds=3, warmup=True, disable_gc=True)

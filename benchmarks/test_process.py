@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import sys
@@ -24,7 +25,8 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all kernels of the shipped model."""
+    """A folder with all kernels of the shipped model; modules are compiled, as installed ones."""
+    compileall.compile_dir(Path(bitconv.__file__).parent, quiet=2)
     folder = tmp_path_factory.mktemp("warm")
     run(PROGRAMS["command"], folder)
     return folder
@@ -32,7 +34,8 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(program: str, cache: Path) -> str:
     """What a Python program prints, with its kernels kept in `cache`."""
-    environment = {name: text for name, text in os.environ.items() if name not in BLAS_THREADS}
+    unset = (*BLAS_THREADS, "PYTHONDONTWRITEBYTECODE")
+    environment = {name: text for name, text in os.environ.items() if name not in unset}
     environment["NUMBA_CACHE_DIR"] = str(cache)
     environment["PYTHONPATH"] = str(Path(bitconv.__file__).parent.parent)
     process = subprocess.run(

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 
 TURNS = 5  # the sides of a question take turns, so that what slows the machine hits all alike
 
@@ -22,6 +22,8 @@ class Timings:
     ----------
     seconds : dict
         All times of a (question, subject, side).
+    figures : dict
+        What is no time, of a (question, subject, name).
     rooflines : list of float
         The popcount roofline in GMAC/s, each time it was measured.
     started : struct_time
@@ -30,6 +32,7 @@ class Timings:
     """
 
     seconds: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
+    figures: dict[Key, float] = field(default_factory=dict)
     rooflines: list[float] = field(default_factory=list)
     started: time.struct_time = field(default_factory=time.gmtime)
     load: float = field(default_factory=lambda: os.getloadavg()[0])
@@ -45,6 +48,10 @@ class Timings:
     def minimum(self, *key: str) -> float:
         """The shortest time of all turns, in seconds."""
         return min(self.seconds[_key(key)])
+
+    def percentile99(self, *key: str) -> float:
+        """The time that one run in a hundred exceeds, in seconds."""
+        return quantiles(self.seconds[_key(key)], n=100)[-1]
 
     def subjects(self, question: str) -> list[str]:
         """The subjects of a question, in the order of measurement."""

@@ -8,13 +8,13 @@ from importlib.util import find_spec
 from io import TextIOWrapper
 
 from bitconv.errors import BitconvError, MissingPackageError
-from bitconv.text import printable
+from bitconv.text import printable_lines
 
 PACKAGES = {"click": "click", "rich": "rich", "PIL": "pillow"}  # module and package
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user ends in one line on stderr and exit code 1."""
+    """Run the command line; a mistake of the user ends in a message on stderr and exit code 1."""
     _print_whatever_the_encoding()
     try:
         _require_packages()
@@ -24,7 +24,7 @@ def main() -> None:
 
         app()
     except BitconvError as error:
-        print(f"bitconv: {printable(str(error))}", file=sys.stderr)
+        print(f"bitconv: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(1)
 
 

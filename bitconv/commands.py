@@ -20,6 +20,7 @@ from bitconv.command_parts import (
     load_compiled,
     threads_option,
 )
+from bitconv.converting_command import convert
 from bitconv.feature_map_commands import calibrate, maps
 from bitconv.measuring_commands import bench, evaluate, profile
 from bitconv.scales import ScaleSharing
@@ -44,7 +45,7 @@ def app() -> None:
     """Run binarized convolutional networks."""
 
 
-for command in (evaluate, profile, bench, calibrate, maps):
+for command in (evaluate, profile, bench, convert, calibrate, maps):
     app.add_command(command)
 
 

@@ -14,7 +14,7 @@ from bitconv import __version__
 from bitconv.shipped import shipped_models
 from bitconv.text import printable
 
-PACKAGES = ("numpy", "numba", "llvmlite", "h5py", "pillow", "torch")
+PACKAGES = ("numpy", "numba", "llvmlite", "h5py", "pillow", "tbb", "torch")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux, in a container
 OPTIMIZED = 3  # Numba's own default level
 
@@ -147,7 +147,11 @@ def _threading_layer() -> Fact:
     advice = ""
     if layer == "workqueue":
         chosen = "NUMBA_THREADING_LAYER" in os.environ
-        remedy = "unset NUMBA_THREADING_LAYER" if chosen else "pip install tbb, or install OpenMP"
+        remedy = (
+            "unset NUMBA_THREADING_LAYER"
+            if chosen
+            else "pip install 'bitconv[tbb]', or install OpenMP"
+        )
         advice = f"each parallel loop starts slowly; {remedy}"
     elif layer == "omp" and os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
         advice = "waking threads takes long; unset OMP_WAIT_POLICY"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +13,18 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from bitconv.bits import unpack_words
-from bitconv.compiler.plan import Place, Plan, Step, aligned_bytes
-from bitconv.graph import TensorType
-from bitconv.kernels.records import LENGTH_BYTES
-from bitconv.kernels.registry import KERNELS, needed_functions, parallel, serial
+from bitconv.compiler.plan import Place, Plan, aligned_bytes
+from bitconv.kernels.records import CALL, LENGTH_BYTES
+from bitconv.kernels.registry import (
+    KERNELS,
+    PROGRAM,
+    SPREAD,
+    WALK,
+    address,
+    needed_functions,
+    walker,
+)
+from bitconv.kernels.threads import may_run_parallel, parallel_region
 
 _DTYPES = {"uint8": np.uint8, "float32": np.float32, "bits": np.uint64}
 
@@ -25,124 +33,190 @@ class DoesNotFitError(Exception):
     """An encoded map is larger than its place; compile with room for it, and run again."""
 
 
-def new_arena(plan: Plan) -> NDArray[np.uint8]:
-    """Memory for one run of the plan at a time."""
-    return aligned_bytes(plan.arena_bytes)
+class Workspace:
+    """Memory for one run of a plan at a time, and all that a run would otherwise look up.
 
+    Compiles the kernels, or loads them, where that has not been done.
 
-def execute(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]) -> None:
-    """Compute everything from at most `plan.images` images, the input `name`.
+    Parameters
+    ----------
+    plan : Plan
+    arena : uint8 array, optional
+        As many bytes as the plan says, from a multiple of 64 on; what they hold does not matter.
 
-    The values that the plan keeps are in the arena afterwards; see `value_of`.
-
-    Raises
-    ------
-    DoesNotFitError
-        See `bitconv.feature_maps.compression.with_room`.
+    Attributes
+    ----------
+    plan : Plan
+    arena : uint8 array
     """
-    _put(plan, arena, name, images)
-    _walk(plan.steps, plan, arena, len(images))
 
+    def __init__(self, plan: Plan, arena: NDArray[np.uint8] | None = None) -> None:
+        self.plan = plan
+        self.arena = aligned_bytes(plan.arena_bytes) if arena is None else arena
+        self._calls = _calls(plan)
+        self._spreads = plan.has_parallel_steps
+        self._spread = address(SPREAD) if self._spreads else 0
+        self._maps: dict[str, NDArray[Any]] = {}
+        self._rings: dict[str, list[NDArray[Any]]] = {}
+        self._encoding = [
+            number for number, step in enumerate(plan.steps) if KERNELS[step.kernel].encodes
+        ]
+        # Bytes of the encoded maps; negative where one does not fit
+        self._lengths: dict[str, NDArray[np.int64]] = {
+            name: self._map(name)[:, 0, 0, :LENGTH_BYTES].view(np.int64)[:, 0]
+            for number in self._encoding
+            for name in plan.steps[number].writes
+        }
 
-def execute_timed(
-    plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]
-) -> list[int]:
-    """Do as `execute` does; the nanoseconds that every step took."""
-    _put(plan, arena, name, images)
-    stamps: list[int] = []
-    _walk(_stamping(plan.steps, stamps), plan, arena, len(images))
-    return [after - before for before, after in pairwise(stamps)]
+    def run(self, name: str, images: NDArray[Any]) -> None:
+        """Compute everything from at most `plan.images` images, the input `name`.
 
+        The values that the plan keeps are in the arena afterwards; see `read`.
 
-def value_of(
-    plan: Plan, arena: NDArray[np.uint8], name: str, value: TensorType, images: int
-) -> NDArray[Any]:
-    """A copy of a kept value, (images, ...) in its own kind; bits as −1 and +1."""
-    place = plan.places[name]
-    if value.kind == "bytes":
-        return _encoded_maps(arena, place, value.size, images)
-    stored = _view(arena, place, images)
-    if value.kind == "bits":
-        bits = unpack_words(stored, place.layout.channels)
-        stored = np.where(bits, np.int8(-1), np.int8(1))
-    return stored.astype(value.dtype).reshape(images, *value.shape)
+        Raises
+        ------
+        DoesNotFitError
+            See `bitconv.feature_maps.compression.with_room`.
+        """
+        self._put(name, images)
+        self.run_steps(slice(None), len(images))
 
+    def run_steps(self, steps: slice, images: int) -> None:
+        """Run some of the steps, on what those before them left in the arena.
 
-def _encoded_maps(
-    arena: NDArray[np.uint8], place: Place, size: int, images: int
-) -> NDArray[np.uint8]:
-    """Encoded maps with zeros behind them, (images, size)."""
-    result = np.zeros((images, size), np.uint8)
-    lengths = _lengths(arena, place, images)
-    for slot, row, length in zip(_slots(arena, place, images), result, lengths, strict=True):
-        row[: LENGTH_BYTES + length] = slot[: LENGTH_BYTES + length]
-    return result
+        Raises
+        ------
+        DoesNotFitError
+            See `run`.
+        """
+        with self._threads() as shares:
+            self._walk(steps, images, shares)
 
+    def run_timed(self, name: str, images: NDArray[Any]) -> list[int]:
+        """Do as `run` does; the nanoseconds that every step took."""
+        self._put(name, images)
+        steps = [slice(number, number + 1) for number in range(len(self._calls))]
+        stamps = [time.perf_counter_ns()]
+        with self._threads() as shares:
+            for step in steps:
+                self._walk(step, len(images), shares)
+                stamps.append(time.perf_counter_ns())
+        return [after - before for before, after in pairwise(stamps)]
 
-def _lengths(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[np.int64]:
-    """Bytes of each encoded map; negative where it does not fit."""
-    numbers: NDArray[np.int64] = _slots(arena, place, images)[:, :LENGTH_BYTES].view(np.int64)
-    return numbers[:, 0]
+    def read(self, name: str, result: NDArray[Any]) -> None:
+        """Copy a kept value of the first images to a C-ordered array; signs as −1 and +1."""
+        layout = self.plan.places[name].layout
+        found = self._map(name)[: len(result)]
+        if name in self._lengths:
+            self._read_encoded(name, found[:, 0, 0], result)
+            return
+        if layout.stored == "bits":
+            found = np.where(unpack_words(found, layout.channels), np.int8(-1), np.int8(1))
+        # A signed array counts what was stored as bytes or floats; both hold it exactly.
+        np.copyto(result.reshape(found.shape), found, casting="unsafe")
 
+    def _read_encoded(self, name: str, found: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
+        """Copy the bytes of encoded maps, and put zeros behind them."""
+        for source, target, length in zip(found, result, self._lengths[name], strict=False):
+            end = LENGTH_BYTES + length
+            target[:end], target[end:] = source[:end], 0
 
-def _slots(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[np.uint8]:
-    """The bytes reserved for each encoded map."""
-    size = place.layout.image
-    return arena[place.start : place.start + images * size].reshape(images, size)
+    @contextmanager
+    def _threads(self) -> Iterator[int]:
+        """What the steps run within; into how many shares the parallel ones are divided."""
+        if self._spreads and may_run_parallel():
+            with parallel_region(self.plan.threads):
+                yield self.plan.threads
+        else:
+            yield 1
 
+    def _walk(self, steps: slice, images: int, shares: int) -> None:
+        """Run steps in one call; a call ends behind every step that encodes.
 
-def _put(plan: Plan, arena: NDArray[np.uint8], name: str, images: NDArray[Any]) -> None:
-    place = plan.places[name]
-    _view(arena, place, len(images))[:] = images.reshape(len(images), *_pixels(place))
+        So what does not fit its place is found before anything reads it.
+        """
+        numbers = range(len(self._calls))[steps]
+        first = numbers.start
+        for number in self._encoding:
+            if number in numbers:
+                self._call(slice(first, number + 1), images, shares)
+                self._check_sizes(number, images)
+                first = number + 1
+        if first < numbers.stop:
+            self._call(slice(first, numbers.stop), images, shares)
 
+    def _call(self, steps: slice, images: int, shares: int) -> None:
+        octets = self._calls[steps].view(np.uint8)
+        walker()(octets, self._spread, self.arena, self.plan.constants, images, shares)
 
-def _walk(steps: Iterable[Step], plan: Plan, arena: NDArray[np.uint8], images: int) -> None:
-    """Run the steps, all those of the plan, in order."""
-    from bitconv.kernels.threads import may_run_parallel, parallel_region
+    def _check_sizes(self, number: int, images: int) -> None:
+        for name in self.plan.steps[number].writes:
+            if (self._lengths[name][:images] < 0).any():
+                raise DoesNotFitError(name)
 
-    spreads = plan.has_parallel_steps and may_run_parallel()
-    with parallel_region(plan.threads) if spreads else nullcontext():
-        for step in steps:
-            memory = (arena, plan.constants, *step.records)
-            if step.parallel and spreads:
-                parallel(step.kernel)(*memory, images, plan.threads)
-            else:
-                serial(step.kernel)(*memory, images, 0, 1)
-            if KERNELS[step.kernel].encodes:
-                _check_sizes(plan, step, arena, images)
+    def _put(self, name: str, images: NDArray[Any]) -> None:
+        target = self._map(name)[: len(images)]
+        np.copyto(target, images.reshape(target.shape))
+        for side in self._ring(name):
+            side[: len(images)] = 0
 
+    def _ring(self, name: str) -> list[NDArray[Any]]:
+        """The pixels around a map."""
+        if name not in self._rings:
+            place = self.plan.places[name]
+            self._rings[name] = _ring(self.arena, place, self.plan.images)
+        return self._rings[name]
 
-def _check_sizes(plan: Plan, step: Step, arena: NDArray[np.uint8], images: int) -> None:
-    for name in step.writes:
-        if (_lengths(arena, plan.places[name], images) < 0).any():
-            raise DoesNotFitError(name)
-
-
-def _stamping(steps: Iterable[Step], stamps: list[int]) -> Iterator[Step]:
-    """The steps; whoever walks them leaves the time before each and after the last."""
-    for step in steps:
-        stamps.append(time.perf_counter_ns())
-        yield step
-    stamps.append(time.perf_counter_ns())
-
-
-def _pixels(place: Place) -> tuple[int, int, int]:
-    return place.layout.height, place.layout.width, place.layout.pixel
-
-
-def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:
-    """The inner pixels of the images, (images, height, width, elements of a pixel)."""
-    layout = place.layout
-    elements = arena[place.start :].view(_DTYPES[layout.stored])[layout.first :]
-    strides = (layout.image, layout.row, layout.pixel, 1)
-    return as_strided(
-        elements,
-        (images, *_pixels(place)),
-        tuple(stride * layout.item_bytes for stride in strides),
-    )
+    def _map(self, name: str) -> NDArray[Any]:
+        if name not in self._maps:
+            self._maps[name] = _view(self.arena, self.plan.places[name], self.plan.images)
+        return self._maps[name]
 
 
 def functions_of(plan: Plan) -> list[str]:
     """What must be compiled before the plan can run, in order of first use."""
     needed = [needed_functions(step.kernel, step.parallel) for step in plan.steps]
-    return list(dict.fromkeys(name for names in needed for name in names))
+    return list(dict.fromkeys((WALK, *(name for names in needed for name in names))))
+
+
+def _calls(plan: Plan) -> NDArray[np.void]:
+    """The steps as `walk` takes them; valid in this process as long as the plan is there."""
+    calls = np.zeros(len(plan.steps), CALL)
+    for call, step in zip(calls, plan.steps, strict=True):
+        parameters, program = step.records
+        call["kernel"] = address(step.kernel)
+        call["run_program"] = address(PROGRAM) if KERNELS[step.kernel].runs_program else 0
+        call["parameters"], call["parameter_bytes"] = parameters.ctypes.data, parameters.size
+        call["program"], call["program_bytes"] = program.ctypes.data, program.size
+        call["parallel"] = step.parallel
+    return calls
+
+
+def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:
+    """The inner pixels of the images, (images, height, width, elements of a pixel)."""
+    layout = place.layout
+    return _pixels(arena, place, images, layout.first, layout.height, layout.width)
+
+
+def _ring(arena: NDArray[np.uint8], place: Place, images: int) -> list[NDArray[Any]]:
+    """The pixels around the images: above, below, left and right."""
+    layout = place.layout
+    top, left, bottom, right = layout.ring
+    height, width = top + layout.height + bottom, left + layout.width + right
+    whole = _pixels(arena, place, images, 0, height, width)
+    sides = [whole[:, :top], whole[:, top + layout.height :], whole[:, :, :left]]
+    sides.append(whole[:, :, left + layout.width :])
+    return [side for side in sides if side.size]
+
+
+def _pixels(
+    arena: NDArray[np.uint8], place: Place, images: int, first: int, height: int, width: int
+) -> NDArray[Any]:
+    layout = place.layout
+    elements = arena[place.start :].view(_DTYPES[layout.stored])[first:]
+    strides = (layout.image, layout.row, layout.pixel, 1)
+    return as_strided(
+        elements,
+        (images, height, width, layout.depth),
+        tuple(stride * layout.item_bytes for stride in strides),
+    )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bitconv.compiler import Plan
     from bitconv.cost import Summary
+    from bitconv.executor import Workspace
     from bitconv.kernels.warmup import Report
     from bitconv.profiling import Profile
     from bitconv.splitting import FirstHalf, SecondHalf
@@ -121,6 +122,7 @@ class Model:
 
         self._source, self._feature_maps = graph, feature_maps
         self._graph = graph
+        ((self._input_name, self._input),) = graph.inputs.items()
         if feature_maps:
             from bitconv.feature_maps.compression import compress
 
@@ -210,7 +212,7 @@ class Model:
     def reference(self, images: NDArray[Any]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """What `predict` returns, through the operators' NumPy definitions."""
         batch = self._checked(images)
-        values: dict[str, NDArray[Any]] = {self._input_name: batch}
+        values = {self._input_name: batch.astype(self._kind_of(batch), copy=False)}
         for node in self._graph.nodes:
             values[node.name] = node.operator.reference(*(values[i] for i in node.inputs))
         outputs = self._graph.outputs
@@ -226,10 +228,11 @@ class Model:
         images : array
             As for `predict`; every value of the network is held in memory for all of them.
         """
-        from bitconv.verification import Verification, distance, verify_step
+        from bitconv.verification import Verification, distance, verify_steps
 
         batch = self._checked(images)
-        plan = self._plan(str(batch.dtype), 1, ())
+        kind = self._kind_of(batch)
+        plan = self._plan(kind, 1, ())
         stored = tuple(
             dict.fromkeys(
                 name
@@ -240,11 +243,9 @@ class Model:
         )
         output = self._graph.outputs[0]
         values = self._compute(batch, tuple(dict.fromkeys((*self._graph.outputs, *stored))))
-        graph = self._graph_for(str(batch.dtype))
-        inputs = {self._input_name: batch}
-        steps = [
-            found for step in plan.steps for found in verify_step(graph, step, values | inputs)
-        ]
+        graph = self._graph_for(kind)
+        inputs = {self._input_name: batch.astype(kind, copy=False)}
+        steps = verify_steps(graph, plan.steps, values | inputs)
         reference = self.reference(batch)
         expected = reference[output] if isinstance(reference, Mapping) else reference
         same = values[output].argmax(-1) == expected.argmax(-1)
@@ -270,7 +271,6 @@ class Model:
         Profile
             Printable: the steps with their times, work, rates and bytes.
         """
-        from bitconv.executor import execute_timed
         from bitconv.images import prepare
         from bitconv.profiling import profile_steps
 
@@ -281,13 +281,13 @@ class Model:
         else:
             array = prepare(image, self.input_shape, self._graph.metadata.preparation)
         batch = self._checked(array[None])
-        prepared, arena = self._executed(str(batch.dtype), 1, (), batch)
-        prepared.arenas.append(arena)
+        prepared, workspace = self._executed(self._kind_of(batch), 1, (), batch)
+        prepared.workspaces.append(workspace)
 
         def run_steps() -> list[int]:
-            arena = prepared.take_arena()
-            times = execute_timed(prepared.plan, arena, self._input_name, batch)
-            prepared.arenas.append(arena)
+            workspace = prepared.take_workspace()
+            times = workspace.run_timed(self._input_name, batch)
+            prepared.workspaces.append(workspace)
             return times
 
         return profile_steps(
@@ -321,7 +321,7 @@ class Model:
 
     def all_functions(self) -> list[str]:
         """What any call of `run` or `predict` may need, as `bitconv.kernels.registry` names it."""
-        from bitconv.kernels.registry import KERNELS, needed_functions
+        from bitconv.kernels.registry import KERNELS, WALK, needed_functions
 
         plans = [
             self._plan(kind, images, ())
@@ -330,7 +330,7 @@ class Model:
         ]
         kernels = dict.fromkeys(step.kernel for plan in plans for step in plan.steps)
         needed = [needed_functions(name, KERNELS[name].divisible) for name in kernels]
-        return list(dict.fromkeys(function for names in needed for function in names))
+        return list(dict.fromkeys((WALK, *(function for names in needed for function in names))))
 
     def split(self, after: str) -> tuple[FirstHalf, SecondHalf]:
         """Two networks, to run on different machines: all up to a node, and all behind it.
@@ -360,14 +360,6 @@ class Model:
         return f"Model({name!r}, {self._input}, {len(self._graph.nodes)} nodes)"
 
     @property
-    def _input_name(self) -> str:
-        return next(iter(self._graph.inputs))
-
-    @property
-    def _input(self) -> TensorType:
-        return self._graph.inputs[self._input_name]
-
-    @property
     def _kind(self) -> str:
         return self._input.kind
 
@@ -376,30 +368,29 @@ class Model:
 
         return functions_of(self._plan(self._kind, 1, ()))
 
+    @property
+    def _expected_array(self) -> str:
+        sizes = ", ".join(map(str, self.input_shape))
+        return f"a uint8 or float32 array of shape (N, {sizes})"
+
     def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
-        """The batch in the kind that the network takes."""
-        expected = f"a uint8 or float32 array of shape (N, {', '.join(map(str, self.input_shape))})"
+        """The batch as an array that the network takes."""
         try:
             batch = np.asarray(images)
         except ValueError as error:
-            raise InputError(f"expected {expected}, found no array: {error}") from error
+            raise InputError(f"expected {self._expected_array}, found no array: {error}") from error
         if batch.dtype not in (np.uint8, np.float32) or batch.shape[1:] != self.input_shape:
             hint = "; add a batch axis: image[None]" if batch.shape == self.input_shape else ""
             raise InputError(
-                f"expected {expected}, found {batch.dtype} of shape {batch.shape}{hint}"
+                f"expected {self._expected_array}, found {batch.dtype} of shape {batch.shape}{hint}"
             )
-        if batch.dtype == np.float32:
-            if not np.isfinite(batch).all():
-                image = int(np.argwhere(~np.isfinite(batch))[0][0])
-                raise InputError(f"image {image} of the batch holds NaN or infinity")
-        elif self._kind == "float32":
-            batch = batch.astype(np.float32)
+        if batch.dtype == np.float32 and not _is_finite(batch):
+            image = int(np.argwhere(~np.isfinite(batch))[0][0])
+            raise InputError(f"image {image} of the batch holds NaN or infinity")
         return batch
 
     def _compute(self, batch: NDArray[Any], wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        from bitconv.executor import value_of
-
-        kind = str(batch.dtype)
+        kind = self._kind_of(batch)
         keep = tuple(name for name in wanted if name not in self._graph.outputs)
         chunk = self._chunk(kind, len(batch), keep)
         graph = self._prepared(kind, chunk, keep).graph
@@ -407,27 +398,30 @@ class Model:
         results = {name: np.empty((len(batch), *t.shape), t.dtype) for name, t in types.items()}
         for first in range(0, len(batch), chunk):
             part = batch[first : first + chunk]
-            prepared, arena = self._executed(kind, chunk, keep, part)
+            prepared, workspace = self._executed(kind, chunk, keep, part)
             for name, result in results.items():
-                value = value_of(prepared.plan, arena, name, types[name], len(part))
-                result[first : first + chunk] = value
-            prepared.arenas.append(arena)
+                workspace.read(name, result[first : first + chunk])
+            prepared.workspaces.append(workspace)
         return results
 
     def _executed(
         self, kind: str, images: int, keep: tuple[str, ...], part: NDArray[Any]
-    ) -> tuple[_Prepared, NDArray[np.uint8]]:
-        """A plan and the arena in which it has run, which belongs to it; one that has room."""
-        from bitconv.executor import DoesNotFitError, execute
+    ) -> tuple[_Prepared, Workspace]:
+        """A plan and the workspace in which it has run, which belongs to it; one that has room."""
+        from bitconv.executor import DoesNotFitError
 
         for roomy in (False, True):
             prepared = self._prepared(kind, images, keep, roomy)
-            arena = prepared.take_arena()
+            workspace = prepared.take_workspace()
             with suppress(DoesNotFitError):
-                execute(prepared.plan, arena, self._input_name, part)
-                return prepared, arena
-            prepared.arenas.append(arena)
+                workspace.run(self._input_name, part)
+                return prepared, workspace
+            prepared.workspaces.append(workspace)
         raise AssertionError("an encoded map exceeds its codec's bound")
+
+    def _kind_of(self, batch: NDArray[Any]) -> str:
+        """The kind in which a batch is run: a network of float images takes bytes as floats."""
+        return "float32" if batch.dtype == np.float32 else self._kind
 
     def _chunk(self, kind: str, images: int, keep: tuple[str, ...]) -> int:
         """Images to run at once: few enough for the memory that a batch may take."""
@@ -449,10 +443,10 @@ class Model:
     def _prepared(
         self, kind: str, images: int, keep: tuple[str, ...], roomy: bool = False
     ) -> _Prepared:
-        from bitconv.compiler import compile_graph
-
         key = (kind, images, keep, roomy)
         if key not in self._plans:
+            from bitconv.compiler import compile_graph
+
             graph = self._graph_for(kind)
             if roomy:
                 from bitconv.feature_maps.compression import with_room
@@ -463,20 +457,25 @@ class Model:
         return self._plans[key]
 
 
+def _is_finite(values: NDArray[np.float32]) -> bool:
+    """Whether no value is NaN or infinite, found without another array: NaN wins in both."""
+    return bool(np.isfinite(values.min(initial=0)) and np.isfinite(values.max(initial=0)))
+
+
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A plan with the arenas that are not in use; a call takes one, so threads never share."""
+    """A plan with the workspaces not in use; a call takes one, so threads never share."""
 
     graph: Graph
     plan: Plan
-    arenas: deque[NDArray[np.uint8]] = field(default_factory=deque)
+    workspaces: deque[Workspace] = field(default_factory=deque)
 
-    def take_arena(self) -> NDArray[np.uint8]:
-        from bitconv.executor import functions_of, new_arena
-        from bitconv.kernels.warmup import make_ready
-
+    def take_workspace(self) -> Workspace:
         try:
-            return self.arenas.pop()
+            return self.workspaces.pop()
         except IndexError:  # the first call, or one beside others
+            from bitconv.executor import Workspace, functions_of
+            from bitconv.kernels.warmup import make_ready
+
             make_ready(functions_of(self.plan))
-            return new_arena(self.plan)
+            return Workspace(self.plan)

@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def printable_lines(text: str) -> str:
+    """Several lines, each of them printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def short_count(number: int) -> str:
     """Three or four digits and a unit: 950, 12.3 k, 37.75 M, 1.82 G."""
     if number < 1000:

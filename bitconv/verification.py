@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.graph import Graph
+from bitconv.graph import Graph, Node
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Operator, Sign, Softmax
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class StepVerification:
     value : str
         The node whose value was compared.
     kernel : str
+        ``view`` where no step computes the value, as it is another name for memory.
     exact : bool
         Whether the value must be equal bit for bit: everything but convolutions and dense layers
         of float maps, softmax, and signs of those.
@@ -89,41 +91,93 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify_step(
-    graph: Graph, step: Step, values: dict[str, NDArray[Any]]
+def verify_steps(
+    graph: Graph, steps: Sequence[Step], values: Mapping[str, NDArray[Any]]
 ) -> list[StepVerification]:
-    """Compare what a step wrote with the references of its nodes.
+    """Compare what the steps wrote with the references of their nodes.
 
     Parameters
     ----------
     graph : Graph
-    step : Step
-    values : dict of str to array
-        What the plan computed for every value that it stores.
+    steps : sequence of Step
+    values : mapping of str to array
+        The inputs, and what the plan computed for every value that it stores.
     """
-    nodes = {node.name: node for node in graph.nodes}
-    computed = {name: values[name] for name in step.reads}
-    exact: dict[str, bool] = dict.fromkeys(computed, True)
-    found: list[StepVerification] = []
-    for name in step.nodes:
-        if name in computed:  # a copy of a value in another layout
-            continue
-        operator = nodes[name].operator
-        inputs = [computed[i] if i in computed else values[i] for i in nodes[name].inputs]
-        computed[name] = operator.reference(*inputs)
-        rounds = isinstance(operator, Conv2d | Dense | Softmax) or (
+    verifier = _Verifier(graph, steps, values)
+    found = [result for step in steps for result in verifier.of_step(step)]
+    return found + [result for name in graph.outputs for result in verifier.of_view(name)]
+
+
+class _Verifier:
+    """Goes from step to step.
+
+    Attributes
+    ----------
+    nodes : dict of str to Node
+    stored : mapping of str to array
+        What the plan computed.
+    fused : dict of str to (array, bool)
+        Values that the plan computes on the way and stores nowhere, by the references, and whether
+        they are exact. A step may go on with those of a step before.
+    """
+
+    def __init__(
+        self, graph: Graph, steps: Sequence[Step], stored: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self.graph = graph
+        self.nodes = {node.name: node for node in graph.nodes}
+        self.stored = stored
+        self.fused: dict[str, tuple[NDArray[Any], bool]] = {}
+        # What no step computes is another name for memory, such as a flattened map.
+        done = {name for step in steps for name in step.nodes}
+        self.views = {name: node for name, node in self.nodes.items() if name not in done}
+
+    def of_step(self, step: Step) -> Iterator[StepVerification]:
+        for name in step.reads:
+            yield from self.of_view(name)
+        yield from self._of_nodes(step.kernel, step.nodes, step.reads, step.writes)
+
+    def of_view(self, name: str) -> Iterator[StepVerification]:
+        """Of a value that no step computes, once; nothing for any other one."""
+        node = self.views.pop(name, None)
+        if node is not None:
+            for source in node.inputs:
+                yield from self.of_view(source)
+            yield from self._of_nodes("view", (name,), node.inputs, (name,))
+
+    def _of_nodes(
+        self, kernel: str, names: Collection[str], reads: Collection[str], writes: Collection[str]
+    ) -> Iterator[StepVerification]:
+        computed = {name: (self.stored[name], True) for name in reads if name in self.stored}
+        for name in names:
+            if name in computed:  # a copy of a value in another layout
+                continue
+            node = self.nodes[name]
+            inputs, exact = [], not self._rounds(node)
+            for source in node.inputs:
+                value, is_exact = computed.get(source) or self._earlier(source)
+                inputs.append(value)
+                exact &= is_exact
+            expected = node.operator.reference(*inputs)
+            computed[name] = expected, exact
+            if name not in self.stored:
+                self.fused[name] = computed[name]
+            elif name in writes:
+                found, allowed = self.stored[name], np.zeros(1, np.bool_)
+                if not exact:
+                    allowed = _within_rounding(node.operator, inputs, found, expected)
+                yield _compare(name, kernel, exact, found, expected, allowed)
+
+    def _earlier(self, name: str) -> tuple[NDArray[Any], bool]:
+        return (self.stored[name], True) if name in self.stored else self.fused[name]
+
+    def _rounds(self, node: Node) -> bool:
+        """Whether the sums of the node may be added up in another order than the reference's."""
+        operator = node.operator
+        return isinstance(operator, Conv2d | Dense | Softmax) or (
             isinstance(operator, BinaryConv2d | BinaryDense)
-            and graph.types[nodes[name].inputs[0]].kind != "bits"
+            and self.graph.types[node.inputs[0]].kind != "bits"
         )
-        exact[name] = not rounds and all(exact.get(i, True) for i in nodes[name].inputs)
-        if name in step.writes and name in values:
-            allowed = np.zeros(1, np.bool_)
-            if not exact[name]:
-                allowed = _within_rounding(operator, inputs, values[name], computed[name])
-            found.append(
-                _compare(name, step.kernel, exact[name], values[name], computed[name], allowed)
-            )
-    return found
 
 
 def _within_rounding(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bitconv.bits import BitArray
 from bitconv.compiler import Plan, compile_graph
-from bitconv.executor import execute, new_arena, value_of
+from bitconv.executor import Workspace
 from bitconv.graph import Graph, Node, TensorType
 from bitconv.operators import BatchNorm, Operator, Sign
 
@@ -61,10 +61,18 @@ def plan_values(
     plan: Plan, graph: Graph, batch: NDArray[Any], names: tuple[str, ...]
 ) -> dict[str, NDArray[Any]]:
     """The values of a plan, computed in an arena full of rubbish."""
-    arena = new_arena(plan)
-    arena[:] = 0xA5
-    execute(plan, arena, next(iter(graph.inputs)), batch)
-    return {name: value_of(plan, arena, name, graph.types[name], len(batch)) for name in names}
+    workspace = Workspace(plan)
+    workspace.arena[:] = 0x5A  # as floats they are large
+    workspace.run(next(iter(graph.inputs)), batch)
+    return {name: value_in(workspace, graph, name, len(batch)) for name in names}
+
+
+def value_in(workspace: Workspace, graph: Graph, name: str, images: int) -> NDArray[Any]:
+    """A kept value of a run."""
+    kind = graph.types[name]
+    result = np.empty((images, *kind.shape), kind.dtype)
+    workspace.read(name, result)
+    return result
 
 
 def assert_engine_is_exact(graph: Graph, batch: NDArray[Any], **options: Any) -> None:

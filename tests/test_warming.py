@@ -10,7 +10,7 @@ from small_networks import binary_resnet
 
 import bitconv
 from bitconv import Graph, Model, Node, TensorType
-from bitconv.kernels.registry import KERNELS, SPREAD
+from bitconv.kernels.registry import KERNELS, SPREAD, WALK
 from bitconv.operators import Softmax, Transpose
 
 WARM = """
@@ -70,7 +70,7 @@ def test_a_model_whose_kernels_are_never_divided_needs_no_code_for_threads(model
     functions = bitconv.load(model).all_functions()
     assert SPREAD not in functions
     assert "softmax" in functions
-    assert set(functions) <= set(KERNELS)
+    assert set(functions) <= {WALK, *KERNELS}
 
 
 @pytest.mark.parametrize("place", ["file", "file/folder"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ALIGNMENT = 64  # bytes, a cache line and the widest vector
@@ -26,30 +27,82 @@ class Buffer:
     last: int
     start: int = -1
 
+    @property
+    def room(self) -> int:
+        """Bytes of whole cache lines."""
+        return -(-self.size // ALIGNMENT) * ALIGNMENT
 
-def place(buffers: list[Buffer]) -> int:
+
+def place(buffers: Sequence[Buffer]) -> int:
     """Give every buffer a start such that no two that live at once overlap; the bytes needed.
 
-    Largest first, each at the lowest free offset: near the lower bound for networks, whose maps
-    shrink as they go.
+    The least memory is hard to find, so several orders are tried: largest first, which suits maps
+    that shrink as a network goes on, longest-lived first, and in the order of time. Each is tried
+    from the lowest free offset up, and with what is written by every other step at the upper end,
+    which suits chains, of which only neighbours live at once. The best one counts.
+    """
+    bound = most_alive(buffers)
+    best, starts = -1, [buffer.start for buffer in buffers]
+    for order in _ORDERS:
+        ordered = sorted(buffers, key=order)
+        for both_ends in (False, True):
+            total = _place_in_order(ordered, bound, both_ends)
+            if best < 0 or total < best:
+                best, starts = total, [buffer.start for buffer in buffers]
+            if best == bound:
+                return best
+    for buffer, start in zip(buffers, starts, strict=True):
+        buffer.start = start
+    return best
+
+
+def most_alive(buffers: Sequence[Buffer]) -> int:
+    """Bytes that live at once where most do, in whole cache lines: no arena is smaller."""
+    return max(
+        (
+            sum(buffer.room for buffer in buffers if buffer.first <= step <= buffer.last)
+            for step in {buffer.first for buffer in buffers}
+        ),
+        default=0,
+    )
+
+
+_ORDERS: tuple[Callable[[Buffer], tuple[int, int]], ...] = (
+    lambda buffer: (-buffer.size, buffer.first),
+    lambda buffer: (buffer.first - buffer.last, -buffer.size),
+    lambda buffer: (buffer.first, -buffer.size),
+)
+
+
+def _place_in_order(buffers: Sequence[Buffer], bound: int, both_ends: bool) -> int:
+    """Place each buffer in the lowest free gap, or those of odd steps in the highest below `bound`.
+
+    Where no gap is left below `bound`, a buffer goes behind all others.
     """
     placed: list[Buffer] = []
     total = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        beside = sorted(
-            (b for b in placed if b.first <= buffer.last and buffer.first <= b.last),
-            key=lambda b: b.start,
-        )
-        start = 0
-        for other in beside:
-            if start + buffer.size <= other.start:
-                break
-            start = max(start, _aligned(other.start + other.size))
-        buffer.start = start
+    for buffer in buffers:
+        from_above = both_ends and buffer.first % 2 == 1
+        gaps = _gaps(buffer, placed, bound)
+        first, end = gaps[-1 if from_above else 0]
+        buffer.start = end - buffer.room if from_above else first
         placed.append(buffer)
-        total = max(total, start + buffer.size)
-    return _aligned(total)
+        total = max(total, buffer.start + buffer.room)
+    return total
 
 
-def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT
+def _gaps(buffer: Buffer, placed: Sequence[Buffer], bound: int) -> list[tuple[int, int]]:
+    """Where the buffer fits beside those that live with it, as (first, end), in order."""
+    beside = sorted(
+        (other.start, other.start + other.room)
+        for other in placed
+        if other.first <= buffer.last and buffer.first <= other.last
+    )
+    gaps, first = [], 0
+    for start, end in beside:
+        if first + buffer.room <= start:
+            gaps.append((first, start))
+        first = max(first, end)
+    if first + buffer.room <= bound or not gaps:
+        gaps.append((first, max(bound, first + buffer.room)))
+    return gaps

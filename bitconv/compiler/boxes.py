@@ -68,8 +68,12 @@ def copy(
     writes: Mapping[str, Value],
     boxes: Sequence[tuple[Value | None, Box]],
     fill: float = 0.0,
+    clear: bool = True,
 ) -> None:
-    """Append the step that copies all boxes, in order, into the one value of `writes`."""
+    """Append the step that copies all boxes, in order, into the one value of `writes`.
+
+    What no box covers is zeroed before, but not where `clear` says that something is there.
+    """
     (target,) = writes.values()
     merged = [(source, box.merged()) for source, box in boxes]
     for _, box in merged:
@@ -85,9 +89,9 @@ def copy(
         kernel, item_bits = "copy_words", WORD_BITS
         merged = [(source, _in_words(box)) for source, box in merged]
     records = [_record(source, target, box, item_bits, fill) for source, box in merged]
-    if stored == "bits" or not target.layout.dense:
-        clear = Address(target.buffer, target.layout.item_bytes * 8)
-        records[0] |= {"clear": clear, "clear_length": target.layout.image}
+    if clear and (stored == "bits" or not target.layout.dense):
+        first = Address(target.buffer, target.layout.item_bytes * 8)
+        records[0] |= {"clear": first, "clear_length": target.layout.image}
     builder.add_step(kernel, nodes=nodes, reads=reads, writes=writes, records=records)
 
 

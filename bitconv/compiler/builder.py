@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitconv.compiler.arena import Buffer, place
 from bitconv.compiler.constants import ConstantPool
-from bitconv.compiler.plan import Layout, Place, Plan, Step
+from bitconv.compiler.plan import NO_RING, Layout, Place, Plan, Ring, Step
 from bitconv.kernels.block import SCRATCH_BYTES
 from bitconv.kernels.records import INSTRUCTION
 from bitconv.kernels.registry import KERNELS
@@ -21,10 +21,29 @@ PARALLEL_SECONDS = 60e-6  # estimated work from which a step is worth waking oth
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A value that exists in memory while the plan runs."""
+    """A value that exists in memory while the plan runs.
+
+    Attributes
+    ----------
+    layout : Layout
+    buffer : Buffer
+    clears_ring : bool
+        Whether who writes the value has to zero the ring: of the parts of a map, only one does.
+    """
 
     layout: Layout
     buffer: Buffer
+    clears_ring: bool = True
+
+    @property
+    def ring(self) -> Ring:
+        """The ring to zero when the value is written."""
+        return self.layout.ring if self.clears_ring else NO_RING
+
+    def run(self, first: int, channels: int) -> Value:
+        """The part that holds some channels."""
+        clears_ring = self.clears_ring and first == 0
+        return Value(self.layout.run(first, channels), self.buffer, clears_ring)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +87,13 @@ def at(name: str, value: Value, element: int = 0) -> dict[str, int | Address]:
 def stored_map(value: Value) -> dict[str, Any]:
     """The fields of an instruction that name a map."""
     layout = value.layout
-    top, left, bottom, right = layout.ring
+    top, left, bottom, right = value.ring
     return {
         **at("map", value),
         "height": layout.height,
         "width": layout.width,
         "channels": layout.channels,
-        "words": layout.pixel,
+        "words": layout.depth,
         "top": top,
         "left": left,
         "bottom": bottom,
@@ -91,6 +110,7 @@ def pointwise_record(source: Value) -> dict[str, Any]:
         "columns": layout.width,
         "channels": layout.channels,
         "source_is_uint8": layout.stored == "uint8",
+        "table": -1,
     }
 
 
@@ -176,14 +196,14 @@ class PlanBuilder:
             )
         )
 
-    def finish(self, values: Mapping[str, Value], kept: Sequence[str]) -> Plan:
+    def finish(self, values: Mapping[str, Value], kept: Iterable[str]) -> Plan:
         """Lay out the arena and resolve all addresses.
 
         Parameters
         ----------
         values : mapping of str to Value
             All values that have a name.
-        kept : sequence of str
+        kept : iterable of str
             Those that must survive to the end.
         """
         for name in kept:

@@ -32,11 +32,18 @@ class ConstantPool:
         self.size = -(-(offset + array.nbytes) // ALIGNMENT) * ALIGNMENT
         return offset // array.itemsize
 
-    def add_vector(self, values: NDArray[np.float32], channels: int, beyond: float = 0.0) -> int:
-        """Keep one float32 a channel; a last block of channels may read `beyond` past the end."""
-        vector = np.full(channels + BLOCK_CHANNELS, beyond, np.float32)
-        vector[:channels] = values
-        return self.add(vector)
+    def add_vector(
+        self, values: NDArray[np.float32], width: int, rows: int, beyond: float = 0.0
+    ) -> int:
+        """Keep one float32 a channel, every `width` of them `rows` times in a row.
+
+        The last ones are filled up with `beyond`, and a block of channels may read it past the end.
+        """
+        parts = -(-len(values) // width)
+        vector = np.full((parts * width), beyond, np.float32)
+        vector[: len(values)] = values
+        repeated = np.repeat(vector.reshape(parts, 1, width), rows, axis=1).reshape(-1)
+        return self.add(np.append(repeated, np.full(BLOCK_CHANNELS, beyond, np.float32)))
 
     def block(self) -> NDArray[np.uint8]:
         """All arrays at their offsets."""

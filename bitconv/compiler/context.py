@@ -9,6 +9,7 @@ from typing import Literal
 from bitconv.bits import WORD_BITS, words_for
 from bitconv.compiler.boxes import Box, copy, steps_of
 from bitconv.compiler.builder import PlanBuilder, Value, pointwise_record, stored_map
+from bitconv.compiler.parts import plan_parts
 from bitconv.compiler.plan import NO_RING, Layout, Ring
 from bitconv.graph import Graph, Node, TensorType
 from bitconv.kernels.records import Opcode
@@ -66,12 +67,14 @@ class Context:
         The nodes that the kept values depend on.
     values : dict of str to Value
         The values stored so far.
+    parts : dict of str to list of Part
+        The concatenations to which a value is written when it is computed.
     """
 
     def __init__(self, graph: Graph, builder: PlanBuilder, kept: Iterable[str]) -> None:
         self.graph, self.builder = graph, builder
         self.kept = frozenset(kept)
-        self.nodes = _live_nodes(graph, self.kept)
+        self.nodes = live_nodes(graph, self.kept)
         self.readers: dict[str, list[Node]] = {name: [] for name in graph.types}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
@@ -80,6 +83,13 @@ class Context:
         self._floats: dict[str, Value] = {}
         self._packings: dict[tuple[str, tuple[int, ...], Ring], Value] = {}
         self._rings = self._collect_rings()
+        self._wholes: dict[str, Value] = {}
+        self.parts = plan_parts(
+            self.nodes,
+            graph.types,
+            needs_own=self.reaches_over_pixels,
+            has_ring=lambda name: name in self._rings,
+        )
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.graph.types[name].shape
@@ -90,8 +100,33 @@ class Context:
 
     def store(self, name: str) -> Value:
         """Memory for the value, with the ring that its readers need."""
-        self.values[name] = self.builder.new_value(self.layout(name))
+        ((_, value),) = self.store_everywhere(name)
+        return value
+
+    def store_everywhere(self, name: str) -> list[tuple[str, Value]]:
+        """All memory that the value goes to: its own, or parts of concatenations, or both.
+
+        The first is named after the value, the others after their concatenations.
+        """
+        channels = self.shape(name)[-1]
+        parts = self.parts.get(name, [])
+        homes = [(part.whole, self.whole(part.whole).run(part.first, channels)) for part in parts]
+        if not parts or self.reaches_over_pixels(name):
+            homes.insert(0, (name, self.builder.new_value(self.layout(name))))
+        self.values[name] = homes[0][1]
+        return [(name, self.values[name]), *homes[1:]]
+
+    def store_without_ring(self, name: str) -> Value:
+        """Memory for a value whose kernel zeroes no ring."""
+        self.values[name] = self.builder.new_value(natural_layout(self.graph.types[name]))
         return self.values[name]
+
+    def whole(self, name: str) -> Value:
+        """Memory for a concatenation, of which parts may have been written before."""
+        if name not in self._wholes:
+            self._wholes[name] = self.store(name)
+            del self.values[name]  # it is not there before all of its parts are
+        return self._wholes[name]
 
     def layout(self, name: str) -> Layout:
         """How the value is to be stored, with the ring that its readers need."""
@@ -101,7 +136,7 @@ class Context:
         """The value as float32 with the ring that its readers need; an image is copied once."""
         value = self.values[name]
         ring = self._rings.get(name, NO_RING)
-        if value.layout.stored == "float32" and value.layout.ring == ring:
+        if value.layout.stored == "float32" and _covers(value.layout.ring, ring):
             return value
         if name not in self._floats:
             layout = value.layout
@@ -145,6 +180,13 @@ class Context:
             word += words_for(channels)
         copy(self.builder, (name,), {name: value}, {name: target}, boxes)
 
+    def reaches_over_pixels(self, name: str) -> bool:
+        """Whether a convolution takes several pixels of the value as one run, or its ring."""
+        return name in self._rings or any(
+            isinstance(node.operator, Conv2d | BinaryConv2d) and node.operator.window.kernel[1] > 1
+            for node in self.readers[name]
+        )
+
     def _collect_rings(self) -> dict[str, Ring]:
         rings: dict[str, Ring] = {}
         for node in self.nodes:
@@ -159,10 +201,15 @@ class Context:
                 sides = zip(ring, rings.get(name, NO_RING), strict=True)
                 top, left, bottom, right = (max(side) for side in sides)
                 rings[name] = (top, left, bottom, right)
-        return rings
+        return {name: ring for name, ring in rings.items() if ring != NO_RING}
 
 
-def _live_nodes(graph: Graph, kept: frozenset[str]) -> list[Node]:
+def _covers(ring: Ring, needed: Ring) -> bool:
+    return all(have >= need for have, need in zip(ring, needed, strict=True))
+
+
+def live_nodes(graph: Graph, kept: frozenset[str]) -> list[Node]:
+    """The nodes that the kept values depend on."""
     needed, live = set(kept), []
     for node in reversed(graph.nodes):
         if node.name in needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from bitconv.compiler.weights import (
     window_bases,
 )
 from bitconv.graph import Node
-from bitconv.kernels.records import Opcode
+from bitconv.kernels.records import BLOCK_CHANNELS, PACKED_WORDS, Opcode
+from bitconv.kernels.spans import row_width
 from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
 from bitconv.operators.window import Window
@@ -42,7 +44,8 @@ def convolution(context: Context, node: Node) -> None:
     assert isinstance(operator, Conv2d)
     source = context.floats(node.inputs[0])
     filters, kernel_rows, kernel_columns, channels = operator.weight_shape
-    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    tiles = -(-(filters // operator.groups) // FLOAT_FILTERS)
+    program = _program(context, node, operator, min(tiles * FLOAT_FILTERS, BLOCK_CHANNELS))
     if operator.bias is not None:
         program.vector(Opcode.ADD_VECTOR, operator.bias, filters)
     program.follow(node.name)
@@ -58,7 +61,7 @@ def convolution(context: Context, node: Node) -> None:
         "groups": operator.groups,
         "group_channels": channels,
         "group_filters": filters // operator.groups,
-        "tiles": -(-(filters // operator.groups) // FLOAT_FILTERS),
+        "tiles": tiles,
         "weights": context.builder.constants.add(tile_float_weights(operator)),
     }
     macs = rows * columns * filters * kernel_rows * kernel_columns * channels
@@ -89,22 +92,24 @@ def _convolution_of_bits(context: Context, node: Node, operator: BinaryConv2d) -
     height, width = context.values[name].layout.height, context.values[name].layout.width
     ring = reach(operator.window, height, width)
     source = context.packed(name, input_segments(operator), ring)
-    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
+    group_filters = filters // operator.groups
+    program = _program(context, node, operator, min(row_width(group_filters), BIT_FILTERS))
     comparison = _integer_comparison(context, node, operator, program)
     if comparison is None:
         _rescale(program, operator, node)
         program.follow(node.name)
-    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
     rows, columns = operator.window.output_size(height, width)
     record = {
         **_geometry(source, operator.window, _is_merged(operator)),
+        "taps": 1 if _is_merged(operator) else kernel_columns,
         **_binary_constants(context, operator, comparison, height, width),
         "rows": rows,
         "columns": columns,
-        "taps": 1 if _is_merged(operator) else kernel_columns,
         "groups": operator.groups,
-        "group_filters": filters // operator.groups,
-        "tiles": -(-(filters // operator.groups) // BIT_FILTERS),
+        "group_filters": group_filters,
+        "tiles": -(-group_filters // BIT_FILTERS),
+        **(_packed_window(operator, source) if packs_windows(operator) else {}),
     }
     macs = rows * columns * filters * kernel_rows * kernel_columns * channels
     context.builder.add_step(
@@ -121,7 +126,7 @@ def _convolution_of_bits(context: Context, node: Node, operator: BinaryConv2d) -
 def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d) -> None:
     """Binary weights and float activations."""
     source = context.floats(node.inputs[0])
-    program = Program(context, nodes=[node.name], packs_signs=_packs_signs(operator))
+    program = _program(context, node, operator, SIGN_FILTERS)
     _rescale(program, operator, node)
     program.follow(node.name)
     filters, kernel_rows, kernel_columns, channels = operator.weight_shape
@@ -149,9 +154,39 @@ def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d)
     )
 
 
-def _packs_signs(operator: Conv2d | BinaryConv2d) -> bool:
-    """Whether the filters of every group begin on a byte."""
-    return operator.groups == 1 or operator.weight_shape[0] // operator.groups % 8 == 0
+def _program(context: Context, node: Node, operator: Conv2d | BinaryConv2d, width: int) -> Program:
+    """The program behind a convolution whose kernel handles rows of `width` filters."""
+    filters = operator.weight_shape[0] // operator.groups
+    return Program(
+        context,
+        width,
+        nodes=[node.name],
+        packs_signs=operator.groups == 1 or filters % 8 == 0,
+        repeats=operator.groups == 1 or filters % width == 0,
+    )
+
+
+def packs_windows(operator: BinaryConv2d) -> bool:
+    """Whether the signs of a window take fewer words without the gaps between the taps."""
+    taps, channels = math.prod(operator.window.kernel), operator.weight_shape[-1]
+    words = words_for(taps * channels)
+    return len(scale_runs(operator)) == 1 and words < taps and words <= PACKED_WORDS
+
+
+def _packed_window(operator: BinaryConv2d, source: Value) -> dict[str, int]:
+    """Where the taps lie that become one, and the loops over that one."""
+    window, layout = operator.window, source.layout
+    return {
+        "tap_signs": operator.weight_shape[-1],
+        "tap_rows": window.kernel[0],
+        "tap_columns": window.kernel[1],
+        "tap_row_step": window.dilation[0] * layout.row,
+        "tap_column_step": window.dilation[1] * layout.pixel,
+        "kernel_rows": 1,
+        "row_step": 0,
+        "taps": 1,
+        "tap_step": 0,
+    }
 
 
 def _is_merged(operator: BinaryConv2d) -> bool:
@@ -178,9 +213,9 @@ def _rescale(program: Program, operator: BinaryConv2d, node: Node) -> None:
     filters = operator.weight_shape[0]
     if operator.scale is not None and len(scale_runs(operator)) == 1:
         scales = operator.scale.by_filter(filters)[:, 0]
-        program.vector(Opcode.MULTIPLY_VECTOR, scales, filters)
+        program.multiply(scales, filters)
     if operator.activation_scale != 1.0:
-        program.vector(Opcode.MULTIPLY_VECTOR, operator.activation_scale, filters)
+        program.multiply(operator.activation_scale, filters)
     if len(node.inputs) == 2:
         program.multiply_pixel(node.inputs[1])
     if operator.bias is not None:
@@ -226,11 +261,18 @@ def _binary_constants(
     padded = operator.pad_value != 1 and reach(window, height, width) != NO_RING
     borders = (Borders.of if padded else Borders.none)(window, height, width)
     bases = tile_by_filter(window_bases(operator, bits, runs, borders), groups, BIT_FILTERS)
+    if packs_windows(operator):
+        bits = bits.reshape(len(bits), 1, 1, -1)
+        table = np.array([(group, words_for(bits.shape[-1]), 0) for group in range(groups)])
+        weights = tile_binary_weights(bits, groups, [(0, bits.shape[-1])])
+    else:
+        table = _segment_table(operator, runs)
+        weights = tile_binary_weights(bits, groups, runs)
     constants = {
-        "weights": add(tile_binary_weights(bits, groups, runs)),
-        "filter_words": sum(filter_words(window.kernel, runs)),
+        "weights": add(weights),
+        "filter_words": weights.shape[2],
         "segments": len(runs),
-        "segment_table": add(_segment_table(operator, runs)),
+        "segment_table": add(table.astype(np.int64)),
         "bases": add(bases),
         "classes": bases.shape[2],
         "row_classes": add(borders.rows),

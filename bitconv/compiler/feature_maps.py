@@ -52,7 +52,7 @@ def decode_map(context: Context, node: Node) -> None:
     assert isinstance(operator, DecodeMap)
     source = context.values[name]
     height, width, channels = operator.shape
-    program = Program(context, nodes=[node.name], in_place=True)
+    program = Program(context, channels, nodes=[node.name], in_place=True)
     program.follow(node.name)
     record = {
         "source": Address(source.buffer, 8),

@@ -9,17 +9,24 @@ else reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from bitconv.bits import pack_words
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
-from bitconv.compiler.context import Context, natural_layout
+from bitconv.compiler.context import Context, live_nodes, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
 from bitconv.compiler.feature_maps import decode_map, encode_map
 from bitconv.compiler.fusion import Program
 from bitconv.compiler.moving import concat, pad, reshape, slice_, transpose
+from bitconv.compiler.ordering import moved_terms_first
 from bitconv.compiler.plan import Plan
+from bitconv.compiler.pooled_signs import TurnedMaxPool2d, pool_signs
 from bitconv.errors import UnsupportedError
 from bitconv.graph import Graph, Node
+from bitconv.kernels.records import BLOCK_CHANNELS
 from bitconv.operators import (
     ActivationScaleMap,
     Add,
@@ -50,7 +57,9 @@ from bitconv.operators import (
 )
 from bitconv.operators.window import Window
 
-SECONDS_PER_ELEMENT = 2e-9  # of pools and pointwise work on one core, roughly
+# Rough times on one core, only to tell small steps from large ones.
+SECONDS_PER_ELEMENT = 0.5e-9
+SECONDS_PER_TAP = 0.2e-9
 
 
 def compile_graph(
@@ -74,17 +83,21 @@ def compile_graph(
         Where the graph is valid but cannot be run, naming the node.
     """
     builder = PlanBuilder(images, threads)
-    kept = (*dict.fromkeys((*graph.outputs, *keep)),)
-    context = Context(graph, builder, kept)
+    kept = frozenset((*graph.outputs, *keep))
+    pooled = pool_signs(graph, moved_terms_first(live_nodes(graph, kept)), kept)
+    context = Context(pooled.graph, builder, kept)
     for name, value in graph.inputs.items():
         if value.kind not in ("uint8", "float32"):
             raise UnsupportedError(f"input {name!r}: images of kind {value.kind} cannot be run")
-        context.values[name] = builder.new_value(natural_layout(value))
+        layout = context.layout(name) if value.kind == "float32" else natural_layout(value)
+        context.values[name] = builder.new_value(layout)
     done: set[str] = set()
     for node in context.nodes:
         if node.name not in done:
             done.update(_lower(context, node))
-    return builder.finish(context.values, kept)
+    plan = builder.finish(context.values, kept)
+    steps = [replace(step, nodes=pooled.original(step.nodes)) for step in plan.steps]
+    return replace(plan, steps=tuple(steps))
 
 
 def _lower(context: Context, node: Node) -> Sequence[str]:
@@ -99,13 +112,25 @@ def _pointwise(context: Context, node: Node) -> None:
     name = node.inputs[0]
     value = context.values[name]
     source = value if value.layout.stored == "uint8" else context.floats(name)
-    program = Program(context)
+    record = pointwise_record(source)
+    program = Program(context, min(BLOCK_CHANNELS, source.layout.channels))
     if isinstance(node.operator, Sign):
         program.sign(node)
+    elif source.layout.stored == "uint8" and isinstance(node.operator, Normalize):
+        record["table"] = _table_of_bytes(context, node, source.layout.channels)
+        program.nodes.append(node.name)
+        program.follow(node.name)
     else:
         program.pointwise(node, name)
         program.follow(node.name)
-    _add_program_step(context, "pointwise", name, source, pointwise_record(source), program)
+    _add_program_step(context, "pointwise", name, source, record, program)
+
+
+def _table_of_bytes(context: Context, node: Node, channels: int) -> int:
+    """Offset of what the node makes of every byte, a channel after the other."""
+    octets = np.repeat(np.arange(256, dtype=np.uint8)[:, None], channels, axis=1)
+    table = node.operator.reference(octets).astype(np.float32)
+    return context.builder.constants.add(np.ascontiguousarray(table.T))
 
 
 def _pool(context: Context, node: Node) -> None:
@@ -127,22 +152,30 @@ def _pool(context: Context, node: Node) -> None:
         "largest": isinstance(operator, MaxPool2d),
         "count_padding": isinstance(operator, AvgPool2d) and operator.count_padding,
     }
-    program = Program(context, nodes=[node.name])
+    width = min(BLOCK_CHANNELS, layout.channels)
+    program = Program(context, width, nodes=[node.name])
     program.follow(node.name)
     _add_program_step(context, "pool2d", name, source, record, program)
 
 
 def _pool_bits(context: Context, node: Node, source: Value, record: dict[str, Any]) -> None:
     target = context.store(node.name)
-    sides = zip(("top", "left", "bottom", "right"), target.layout.ring, strict=True)
+    sides = zip(("top", "left", "bottom", "right"), target.ring, strict=True)
     record |= {**at("target", target), **{f"target_{side}": size for side, size in sides}}
     context.builder.add_step(
         "max_pool2d_bits",
         nodes=[node.name],
         reads={node.inputs[0]: source},
         writes={node.name: target},
-        records=[record | {"words": source.layout.pixel}],
+        records=[record | {"words": source.layout.depth, "turned": _turned(context, node)}],
     )
+
+
+def _turned(context: Context, node: Node) -> int:
+    """Where the words lie that change the sign of some channels; −1 where none changes."""
+    if not isinstance(node.operator, TurnedMaxPool2d):
+        return -1
+    return context.builder.constants.add(pack_words(node.operator.turned.bits()))
 
 
 def _window_fields(window: Window, height: int, width: int) -> dict[str, int]:
@@ -170,7 +203,7 @@ def _add_program_step(
     program: Program,
 ) -> None:
     taps = record.get("kernel_rows", 1) * record.get("kernel_columns", 1)
-    elements = record["rows"] * record["columns"] * record["channels"] * taps
+    elements = record["rows"] * record["columns"] * record["channels"]
     context.builder.add_step(
         kernel,
         nodes=program.nodes,
@@ -178,14 +211,14 @@ def _add_program_step(
         writes=program.writes,
         records=[record],
         program=program.instructions,
-        seconds=elements * SECONDS_PER_ELEMENT,
+        seconds=elements * (SECONDS_PER_ELEMENT + taps * SECONDS_PER_TAP),
     )
 
 
 def _activation_scale_map(context: Context, node: Node) -> None:
     operator, name = node.operator, node.inputs[0]
     assert isinstance(operator, ActivationScaleMap)
-    source, target = context.floats(name), context.store(node.name)
+    source, target = context.floats(name), context.store_without_ring(node.name)
     layout = source.layout
     means = context.builder.new_value(
         natural_layout(context.graph.types[name]).with_channels(operator.groups)
@@ -211,7 +244,7 @@ def _activation_scale_map(context: Context, node: Node) -> None:
 
 def _softmax(context: Context, node: Node) -> None:
     name = node.inputs[0]
-    source, target = context.floats(name), context.store(node.name)
+    source, target = context.floats(name), context.store_without_ring(node.name)
     layout = source.layout
     record = {
         **at("source", source),
@@ -255,4 +288,5 @@ LOWERINGS: dict[type[Operator], Callable[[Context, Node], None]] = {
     Slice: slice_,
     Softmax: _softmax,
     Transpose: transpose,
+    TurnedMaxPool2d: _pool,
 }

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.bits import words_for
+from bitconv.bits import WORD_BITS, words_for
 
 Ring = tuple[int, int, int, int]
 NO_RING: Ring = (0, 0, 0, 0)
 ITEM_BYTES = {"uint8": 1, "float32": 4, "bits": 8}
+
+
+class Steps(NamedTuple):
+    """Where the pixels of a map lie that is a part of another one, in elements.
+
+    Attributes
+    ----------
+    first : int
+        From the start of the memory to the first inner pixel of the first image.
+    image, row, pixel : int
+        To the next one.
+    """
+
+    first: int
+    image: int
+    row: int
+    pixel: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,8 @@ class Layout:
         Pixels above, left, below and right that a window may reach into.
     segments : tuple of int
         For bits, the channels of each run that starts on a word of its own.
+    part : Steps, optional
+        For a part of another map.
     """
 
     stored: Literal["uint8", "float32", "bits"]
@@ -38,28 +57,63 @@ class Layout:
     channels: int
     ring: Ring = NO_RING
     segments: tuple[int, ...] = ()
+    part: Steps | None = None
 
     @property
-    def pixel(self) -> int:
-        """Elements from a pixel to the next."""
+    def depth(self) -> int:
+        """Elements of a pixel."""
         if self.stored == "bits":
             return sum(words_for(channels) for channels in self.segments)
         return self.channels
 
     @property
+    def pixel(self) -> int:
+        """Elements from a pixel to the next."""
+        return self.part.pixel if self.part else self.depth
+
+    @property
     def row(self) -> int:
         """Elements from a row to the next."""
-        return (self.ring[1] + self.width + self.ring[3]) * self.pixel
+        return (
+            self.part.row if self.part else (self.ring[1] + self.width + self.ring[3]) * self.depth
+        )
 
     @property
     def image(self) -> int:
         """Elements from an image to the next."""
-        return (self.ring[0] + self.height + self.ring[2]) * self.row
+        return (
+            self.part.image if self.part else (self.ring[0] + self.height + self.ring[2]) * self.row
+        )
 
     @property
     def first(self) -> int:
         """Elements before the first inner pixel of an image."""
-        return self.ring[0] * self.row + self.ring[1] * self.pixel
+        return self.part.first if self.part else self.ring[0] * self.row + self.ring[1] * self.pixel
+
+    def run(self, first: int, channels: int) -> Layout:
+        """The part that holds some channels, which start on a word if they are bits."""
+        skipped = first // WORD_BITS if self.stored == "bits" else first
+        return replace(
+            self,
+            channels=channels,
+            segments=(channels,) if self.stored == "bits" else (),
+            part=Steps(self.first + skipped, self.image, self.row, self.pixel),
+        )
+
+    def pixels(self, rows: range, columns: range) -> Layout:
+        """The part that holds some rows and columns; it has no ring."""
+        return replace(
+            self,
+            height=len(rows),
+            width=len(columns),
+            ring=NO_RING,
+            part=Steps(
+                self.first + rows.start * self.row + columns.start * self.pixel,
+                self.image,
+                rows.step * self.row,
+                columns.step * self.pixel,
+            ),
+        )
 
     def with_channels(self, channels: int) -> Layout:
         """A float map of the same pixels, without a ring."""
@@ -73,13 +127,15 @@ class Layout:
     @property
     def inner_bytes(self) -> int:
         """Bytes of an image's pixels, without the ring."""
-        return self.height * self.width * self.pixel * self.item_bytes
+        return self.height * self.width * self.depth * self.item_bytes
 
     @property
     def dense(self) -> bool:
         """Whether the elements of an image follow each other without gaps, bits included."""
-        return self.ring == NO_RING and (
-            self.stored != "bits" or all(channels % 64 == 0 for channels in self.segments)
+        return (
+            self.part is None
+            and self.ring == NO_RING
+            and (self.stored != "bits" or all(channels % 64 == 0 for channels in self.segments))
         )
 
 
@@ -91,7 +147,7 @@ class Place:
     ----------
     layout : Layout
     start : int
-        Byte offset of the first image, ring included.
+        Byte offset of its memory, ring included.
     """
 
     layout: Layout

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,16 +68,14 @@ def integer_sign(convolution: BinaryConv2d, chain: list[Node], sign: Sign) -> In
                 return None
         negated = bits(highest) & ~bits(lowest)
         direction = np.where(negated, -1, 1).astype(np.int32)
-        limits = _bisect(lambda dots: bits(direction * dots), lowest, highest)
+        limits = largest_set(lambda dots: bits(direction * dots), lowest, highest)
     return IntegerSign(limits, negated)
 
 
-def _bisect(
-    bits: Callable[[NDArray[np.int32]], NDArray[np.bool_]],
-    lowest: NDArray[np.int32],
-    highest: NDArray[np.int32],
+def largest_set(
+    bits: Callable[[NDArray[Any]], NDArray[np.bool_]], lowest: NDArray[Any], highest: NDArray[Any]
 ) -> NDArray[np.int32]:
-    """For each element the largest d with ``bits(d)``; ``lowest - 1`` where there is none."""
+    """For each element the largest d with ``bits(d)``, by bisection; ``lowest - 1`` for none."""
     low, high = lowest - 1, highest.copy()  # bits(low) counts as set; the answer is in [low, high]
     while (low < high).any():
         middle = (low + high + 1) // 2

@@ -77,12 +77,17 @@ def stored_maps(graph: Graph) -> list[StoredMap]:
         value = graph.types[name]
         if name in written and name not in graph.outputs and len(value.shape) == 3:
             groups = _by_step(readers, doing)
-            last = max(doing.get(reader.name, len(plan.steps)) for reader in readers)
+            last = max(_step_of(reader, doing, len(plan.steps)) for reader in readers)
             outlives = len(groups) > 1 or last > written[name] + 1
             pixels = value.shape[0] * value.shape[1]
             takes_codec = value.kind == "float32" and pixels > 1 and name in computed
             found.append(StoredMap(name, value, groups, outlives, takes_codec))
     return found
+
+
+def _step_of(reader: Node, doing: Mapping[str, int], end: int) -> int:
+    """When a node reads: a view of a map lasts to the end, a join without copies has it at once."""
+    return doing.get(reader.name, 0 if isinstance(reader.operator, Concat) else end)
 
 
 def _by_step(readers: Iterable[Node], doing: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:

@@ -13,34 +13,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.block import block_scratch, count_scratch
+from bitconv.kernels.block import block_scratch, count_scratch, window_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail, locate
+from bitconv.kernels.packing import pack_not_above, pack_word_not_above
+from bitconv.kernels.program import WORD_BYTES, clear_rings, clear_tail
 from bitconv.kernels.records import BINARY_CONV2D, BLOCK_PIXELS, INSTRUCTION
+from bitconv.kernels.spans import dot_span, float_dot_span
 from bitconv.kernels.tiles import (
     BIT_FILTERS,
     BIT_PIXELS,
-    pack_not_above_int32,
     xnor_half_tile,
     xnor_tile,
 )
+from bitconv.kernels.windows import WORD_SIGNS, locate_item, pack_windows
 
 TILE_BLOCK = BLOCK_PIXELS // BIT_PIXELS * BIT_PIXELS  # whole tiles, so that no tile overlaps
-
-
-@kernel
-def locate_windows(p, image, row, column, position, count):
-    """Offset of every pixel's window in the source; the last one repeats to fill a tile."""
-    for pixel in range(count):
-        position[pixel] = (
-            p.source_offset
-            + image[pixel] * p.source_image
-            + row[pixel] * p.stride_row
-            + column[pixel] * p.stride_column
-        )
-    for pixel in range(count, BLOCK_PIXELS):
-        position[pixel] = position[count - 1]
 
 
 @kernel
@@ -64,18 +52,20 @@ def count_block(words, weights, p, position, count, filters, length, weight, cou
 
 
 @kernel
-def dots_of_block(bases, base, classes, p, row, column, count, counts):
-    """Turn counts into dot products: ``base − 2·count``."""
+def dots_of_block(integers, base, p, row, column, count, width, counts, block):
+    """Turn counts into dot products, ``base − 2·count``: in place, or as floats in the block."""
+    in_place = p.limits >= 0 or p.scales >= 0
     for pixel in range(count):
         border = (
-            classes[p.row_classes + row[pixel]] * p.column_class_count
-            + classes[p.column_classes + column[pixel]]
+            integers[p.row_classes + row[pixel]] * p.column_class_count
+            + integers[p.column_classes + column[pixel]]
         )
         start = base + border * p.tiles * BIT_FILTERS
-        full = bases[start : start + BIT_FILTERS]
-        x = counts[pixel * BIT_FILTERS : (pixel + 1) * BIT_FILTERS]
-        for f in range(BIT_FILTERS):
-            x[f] = full[f] - np.int32(2) * x[f]
+        at = pixel * BIT_FILTERS
+        if in_place:
+            dot_span(counts, at, integers, start, width)
+        else:
+            float_dot_span(block, pixel * width, integers, start, counts, at, width)
 
 
 @kernel
@@ -83,19 +73,23 @@ def store_signs(arena, i, limits, limit, channel, filters, image, row, column, c
     """Bit of a filter = dot <= its limit; no float is made."""
     if channel == 0:
         clear_rings(arena, WORD_BYTES, i, image, row, column, count)
+    words = arena.view(np.uint64)
     last = channel + filters == i.channels
     packed = (filters + 7) // 8 * 8
     for pixel in range(count):
-        octet = 8 * (
+        place = (
             i.map_offset
             + image[pixel] * i.map_image
             + row[pixel] * i.map_row
             + column[pixel] * i.map_pixel
         )
         at = pixel * BIT_FILTERS
-        pack_not_above_int32(dots, at, limits, limit, packed, arena, octet + channel // 8)
+        if last and channel % WORD_SIGNS == 0:
+            pack_word_not_above(dots, at, limits, limit, packed, words, place + i.words - 1)
+            continue
+        pack_not_above(dots, at, limits, limit, packed, arena, 8 * place + channel // 8)
         if last:
-            clear_tail(arena, octet, i.channels, i.words)
+            clear_tail(arena, 8 * place, i.channels, i.words)
 
 
 @kernel
@@ -114,27 +108,26 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
-        first = item % blocks * TILE_BLOCK
-        group = item // blocks // p.tiles
-        tile = item // blocks % p.tiles
-        count = min(TILE_BLOCK, pixels - first)
-        filters = min(BIT_FILTERS, p.group_filters - tile * BIT_FILTERS)
-        channel = group * p.group_filters + tile * BIT_FILTERS
-        locate(first, count, p.rows, p.columns, image, row, column)
-        locate_windows(p, image, row, column, position, count)
+        group, tile, channel, filters, count = locate_item(
+            p, p.tiles, item, blocks, pixels, TILE_BLOCK, BIT_FILTERS, image, row, column, position
+        )
+        width = (filters + 7) // 8 * 8  # of a row; signs are packed by the byte
         weight = p.weights + (group * p.tiles + tile) * p.filter_words * BIT_FILTERS
         for segment in range(p.segments):
             part = group * p.segments + segment
             word = table[p.segment_table + 3 * part]
             length = table[p.segment_table + 3 * part + 1]
             skip = table[p.segment_table + 3 * part + 2] * BIT_FILTERS
+            if p.tap_signs > 0:
+                pack_windows(words, p, word, position, column, count, window_scratch(start))
+                word = 0
             inside = words[word:]
             count_block(inside, weights, p, position, count, filters, length, weight + skip, counts)
             base = p.bases + (part * p.classes * p.tiles + tile) * BIT_FILTERS
-            dots_of_block(integers, base, integers, p, row, column, count, counts)
+            dots_of_block(integers, base, p, row, column, count, width, counts, block)
             if p.scales >= 0:
                 scale = p.scales + (part * p.tiles + tile) * BIT_FILTERS
-                add_scaled(counts, floats, scale, BIT_FILTERS, count, segment == 0, block)
+                add_scaled(counts, BIT_FILTERS, floats, scale, width, count, segment == 0, block)
         if p.limits >= 0:
             limit = p.limits + (group * p.tiles + tile) * BIT_FILTERS
             store_signs(
@@ -151,23 +144,23 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
                 counts,
             )
             continue
-        if p.scales < 0:
-            for position_ in range(count * BIT_FILTERS):
-                block[position_] = np.float32(counts[position_])
-        rows_of_block = (block, BIT_FILTERS, channel, filters, group, image, row, column, count)
+        rows_of_block = (block, width, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))
 
 
 @kernel
-def add_scaled(sums, scales, scale, filters, count, first, block):
-    """``block ← block + sums · scale``, starting from ``sums · scale``; a scale a filter."""
-    factor = scales[scale : scale + filters]
+def add_scaled(sums, sum_width, scales, scale, width, count, first, block):
+    """``block ← block + sums · scale``, starting from ``sums · scale``; a scale a filter.
+
+    Rows of `sums` are `sum_width` long, rows of `block` `width`.
+    """
+    factor = scales[scale : scale + width]
     for pixel in range(count):
-        terms = sums[pixel * filters : (pixel + 1) * filters]
-        x = block[pixel * filters : (pixel + 1) * filters]
+        terms = sums[pixel * sum_width : pixel * sum_width + width]
+        x = block[pixel * width : (pixel + 1) * width]
         if first:
-            for f in range(filters):
+            for f in range(width):
                 x[f] = np.float32(terms[f]) * factor[f]
         else:
-            for f in range(filters):
+            for f in range(width):
                 x[f] += np.float32(terms[f]) * factor[f]

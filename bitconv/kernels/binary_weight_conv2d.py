@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.binary_conv2d import add_scaled, locate_windows
+from bitconv.kernels.binary_conv2d import add_scaled
 from bitconv.kernels.block import block_scratch, sum_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import locate
 from bitconv.kernels.records import BINARY_WEIGHT_CONV2D, BLOCK_PIXELS
 from bitconv.kernels.tiles import SIGN_FILTERS, SIGN_PIXELS, sign_tile
+from bitconv.kernels.windows import locate_item
 
 TILE_BLOCK = BLOCK_PIXELS // SIGN_PIXELS * SIGN_PIXELS  # whole tiles, so that no tile overlaps
 
@@ -55,14 +55,9 @@ def binary_weight_conv2d(arena, constants, parameters, program, run_program, ima
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
     items = blocks * p.groups * p.tiles
     for item in range(items * share // shares, items * (share + 1) // shares):
-        first = item % blocks * TILE_BLOCK
-        group = item // blocks // p.tiles
-        tile = item // blocks % p.tiles
-        count = min(TILE_BLOCK, pixels - first)
-        filters = min(SIGN_FILTERS, p.group_filters - tile * SIGN_FILTERS)
-        channel = group * p.group_filters + tile * SIGN_FILTERS
-        locate(first, count, p.rows, p.columns, image, row, column)
-        locate_windows(p, image, row, column, position, count)
+        group, tile, channel, filters, count = locate_item(
+            p, p.tiles, item, blocks, pixels, TILE_BLOCK, SIGN_FILTERS, image, row, column, position
+        )
         weight = p.weights + (group * p.tiles + tile) * p.filter_words * SIGN_FILTERS
         group_floats = floats[group * p.group_channels :]
         for run in range(p.runs):
@@ -72,6 +67,6 @@ def binary_weight_conv2d(arena, constants, parameters, program, run_program, ima
             sum_block(inside, weights, p, position, count, length, weight + skip, sums)
             if p.scales >= 0:
                 scale = p.scales + ((group * p.runs + run) * p.tiles + tile) * SIGN_FILTERS
-                add_scaled(sums, scales, scale, SIGN_FILTERS, count, run == 0, block)
+                add_scaled(sums, SIGN_FILTERS, scales, scale, SIGN_FILTERS, count, run == 0, block)
         rows_of_block = (block, SIGN_FILTERS, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))

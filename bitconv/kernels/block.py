@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.cache import kernel
-from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS
+from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, PACKED_WORDS
 
 _VALUES = BLOCK_PIXELS * BLOCK_CHANNELS * 4
 _COORDINATES = BLOCK_PIXELS * 8
-SCRATCH_BYTES = 2 * _VALUES + 4 * _COORDINATES
+_WINDOWS = 2 * BLOCK_PIXELS * PACKED_WORDS * 8
+SCRATCH_BYTES = 2 * _VALUES + 4 * _COORDINATES + _WINDOWS
 
 
 @kernel
@@ -37,3 +38,9 @@ def count_scratch(arena, start):
 def sum_scratch(arena, start):
     """Sums (float32) of a block, beside its values."""
     return arena[start + _VALUES : start + 2 * _VALUES].view(np.float32)
+
+
+@kernel
+def window_scratch(start):
+    """Offset (in words) of the packed windows of a block, behind its coordinates."""
+    return (start + 2 * _VALUES + 4 * _COORDINATES) // 8

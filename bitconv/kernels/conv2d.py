@@ -9,51 +9,62 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.binary_conv2d import locate_windows
-from bitconv.kernels.block import block_scratch
+from bitconv.kernels.block import block_scratch, sum_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.program import locate
-from bitconv.kernels.records import BLOCK_PIXELS, CONV2D
+from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, CONV2D
+from bitconv.kernels.spans import copy_span
 from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
+from bitconv.kernels.windows import locate_item
 
 TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
+TILES_AT_ONCE = BLOCK_CHANNELS // FLOAT_FILTERS
+STRIP_FILTERS = TILES_AT_ONCE * FLOAT_FILTERS
 
 
 @kernel
 def conv2d(arena, constants, parameters, program, run_program, images, share, shares):
-    """One share of the (filter tile, pixel block) pairs, the filters of a tile for all pixels."""
+    """One share of the (group of tiles, pixel block) pairs, the filters of a group for all pixels.
+
+    The sums of several tiles are put side by side, so that the program runs once for all of them
+    and stores longer runs of channels.
+    """
     p = parameters.view(CONV2D)[0]
     floats = arena.view(np.float32)
     weights = constants.view(np.float32)
-    block, image, row, column, position = block_scratch(arena, p.scratch + share * p.scratch_step)
+    start = p.scratch + share * p.scratch_step
+    block, image, row, column, position = block_scratch(arena, start)
+    sums = sum_scratch(arena, start)
     pixels = images * p.rows * p.columns
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
-    items = blocks * p.groups * p.tiles
+    strips = (p.tiles + TILES_AT_ONCE - 1) // TILES_AT_ONCE
+    terms = p.kernel_rows * p.taps * p.length
+    items = blocks * p.groups * strips
     for item in range(items * share // shares, items * (share + 1) // shares):
-        first = item % blocks * TILE_BLOCK
-        group = item // blocks // p.tiles
-        tile = item // blocks % p.tiles
-        count = min(TILE_BLOCK, pixels - first)
-        filters = min(FLOAT_FILTERS, p.group_filters - tile * FLOAT_FILTERS)
-        channel = group * p.group_filters + tile * FLOAT_FILTERS
-        locate(first, count, p.rows, p.columns, image, row, column)
-        locate_windows(p, image, row, column, position, count)
-        terms = p.kernel_rows * p.taps * p.length
-        weight = p.weights + (group * p.tiles + tile) * terms * FLOAT_FILTERS
-        for pixel in range(0, count, FLOAT_PIXELS):
-            fma_tile(
-                floats[group * p.group_channels :],
-                position[pixel:],
-                weights,
-                weight,
-                p.kernel_rows,
-                p.row_step,
-                p.taps,
-                p.tap_step,
-                p.length,
-                block,
-                pixel * FLOAT_FILTERS,
-            )
-        rows_of_block = (block, FLOAT_FILTERS, channel, filters, group, image, row, column, count)
+        group, strip, channel, filters, count = locate_item(
+            p, strips, item, blocks, pixels, TILE_BLOCK, STRIP_FILTERS, image, row, column, position
+        )
+        tiles = min(TILES_AT_ONCE, p.tiles - strip * TILES_AT_ONCE)
+        width = tiles * FLOAT_FILTERS
+        for tile in range(tiles):
+            number = group * p.tiles + strip * TILES_AT_ONCE + tile
+            weight = p.weights + number * terms * FLOAT_FILTERS
+            for pixel in range(0, count, FLOAT_PIXELS):
+                fma_tile(
+                    floats[group * p.group_channels :],
+                    position[pixel:],
+                    weights,
+                    weight,
+                    p.kernel_rows,
+                    p.row_step,
+                    p.taps,
+                    p.tap_step,
+                    p.length,
+                    sums,
+                    pixel * FLOAT_FILTERS,
+                )
+            for pixel in range(count):
+                here = pixel * width + tile * FLOAT_FILTERS
+                copy_span(block, here, sums, pixel * FLOAT_FILTERS, FLOAT_FILTERS)
+        rows_of_block = (block, width, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))

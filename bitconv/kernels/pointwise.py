@@ -9,6 +9,19 @@ from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
 from bitconv.kernels.program import locate
 from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, POINTWISE
+from bitconv.kernels.spans import copy_span
+
+
+@kernel
+def convert_bytes(octets, x, floats, table, channel, width):
+    """Every byte as a float, or, with a table of 256 floats a channel, what stands for it there."""
+    if table < 0:
+        for index in range(len(x)):
+            x[index] = np.float32(octets[index])
+        return
+    for first in range(0, len(x), width):
+        for c in range(width):
+            x[first + c] = floats[table + (channel + c) * 256 + octets[first + c]]
 
 
 @kernel
@@ -25,7 +38,10 @@ def pointwise(arena, constants, parameters, program, run_program, images, share,
         locate(first, count, p.rows, p.columns, image, row, column)
         for channel in range(0, p.channels, BLOCK_CHANNELS):
             width = min(BLOCK_CHANNELS, p.channels - channel)
-            for pixel in range(count):
+            pixel = 0
+            while pixel < count:
+                without_gaps = p.source_pixel == width == p.channels
+                adjacent = min(count - pixel, p.columns - column[pixel]) if without_gaps else 1
                 place = (
                     p.source_offset
                     + image[pixel] * p.source_image
@@ -33,14 +49,12 @@ def pointwise(arena, constants, parameters, program, run_program, images, share,
                     + column[pixel] * p.source_pixel
                     + channel
                 )
-                x = block[pixel * width : (pixel + 1) * width]
                 if p.source_is_uint8:
-                    octets = arena[place : place + width]
-                    for c in range(width):
-                        x[c] = np.float32(octets[c])
+                    octets = arena[place : place + adjacent * width]
+                    x = block[pixel * width : (pixel + adjacent) * width]
+                    convert_bytes(octets, x, constants.view(np.float32), p.table, channel, width)
                 else:
-                    read = floats[place : place + width]
-                    for c in range(width):
-                        x[c] = read[c]
+                    copy_span(block, pixel * width, floats, place, adjacent * width)
+                pixel += adjacent
             rows_of_block = (block, width, channel, width, 0, image, row, column, count)
             call_address(run_program, (arena, constants, program, *rows_of_block))

@@ -19,15 +19,30 @@ def inside(start, length, limit):
 
 @kernel
 def _max_of_window(floats, place, p, top, bottom, left, right, x):
-    """The largest value of each channel; NaN where a tap is NaN, as in NumPy."""
+    """The largest value of each channel; NaN where a tap is NaN, as in NumPy.
+
+    Three taps at a time; where there are fewer, the last one counts again. LLVM makes vectors of
+    this, but not of one tap at a time.
+    """
     for c in range(len(x)):
         x[c] = -np.inf
     for i in range(top, bottom):
-        for j in range(left, right):
-            tap = place + i * p.source_row + j * p.source_pixel
-            read = floats[tap : tap + len(x)]
+        row = place + i * p.source_row
+        for j in range(left, right, 3):
+            first = row + j * p.source_pixel
+            second = row + min(j + 1, right - 1) * p.source_pixel
+            third = row + min(j + 2, right - 1) * p.source_pixel
+            one = floats[first : first + len(x)]
+            two = floats[second : second + len(x)]
+            three = floats[third : third + len(x)]
             for c in range(len(x)):
-                x[c] = x[c] if x[c] >= read[c] or x[c] != x[c] else read[c]
+                largest = _larger(x[c], one[c])
+                x[c] = _larger(_larger(largest, two[c]), three[c])
+
+
+@kernel
+def _larger(x, y):
+    return x if (x >= y) | (x != x) else y
 
 
 @kernel
@@ -88,6 +103,7 @@ def max_pool2d_bits(arena, constants, parameters, program, run_program, images, 
     """The largest sign of each window: +1, bit 0, beats −1, so it is the AND of the words."""
     p = parameters.view(POOL_BITS)[0]
     words = arena.view(np.uint64)
+    turned = constants.view(np.uint64)
     for index in range(images * p.rows * share // shares, images * p.rows * (share + 1) // shares):
         n, row = index // p.rows, index % p.rows
         target = p.target_offset + n * p.target_image
@@ -116,4 +132,6 @@ def max_pool2d_bits(arena, constants, parameters, program, run_program, images, 
                 for i in range(top, bottom):
                     for j in range(left, right):
                         bits &= words[place + i * p.source_row + j * p.source_pixel + word]
+                if p.turned >= 0:
+                    bits ^= turned[p.turned + word]
                 words[target + row * p.target_row + column * p.target_pixel + word] = bits

@@ -14,8 +14,21 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.packing import (
+    pack_below,
+    pack_not_above,
+    pack_word_below,
+    pack_word_not_above,
+)
 from bitconv.kernels.records import INSTRUCTION, Opcode
-from bitconv.kernels.tiles import pack_below, pack_not_above
+from bitconv.kernels.spans import (
+    add_span,
+    copy_span,
+    divide_span,
+    multiply_span,
+    prelu_span,
+    rescale_span,
+)
 
 FLOAT_BYTES, WORD_BYTES = 4, 8
 ADD_VECTOR = int(Opcode.ADD_VECTOR)
@@ -29,6 +42,7 @@ CLIP = int(Opcode.CLIP)
 STORE = int(Opcode.STORE)
 SIGN_BELOW = int(Opcode.SIGN_BELOW)
 SIGN_NOT_ABOVE = int(Opcode.SIGN_NOT_ABOVE)
+RESCALE = int(Opcode.RESCALE)
 
 
 @kernel
@@ -130,36 +144,36 @@ def run_program(
     """
     program = instructions.view(INSTRUCTION)
     floats = arena.view(np.float32)
+    words = arena.view(np.uint64)
     vectors = constants.view(np.float32)
-    values = block[: count * width]
-    # Rows are taken as slices: their indices start at zero, so Numba leaves out the test for
-    # negative ones, and LLVM turns the loops into vectors.
+    length = count * width
+    packed = (channels + 7) // 8 * 8
+    values = block[:length]  # a slice: as indices start at zero, Numba leaves out negative ones
     for index in range(len(program)):
         i = program[index]
         opcode = i.opcode
-        vector = vectors[i.vector + channel : i.vector + channel + width]
+        vector = i.vector + channel * i.rows
         if opcode == MULTIPLY_VECTOR:
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
-                for c in range(width):
-                    x[c] *= vector[c]
+            for first in range(0, length, i.rows * width):
+                multiply_span(block, first, vectors, vector, min(i.rows * width, length - first))
+        elif opcode == RESCALE:
+            factor, offset = i.factor + channel * i.rows, i.offset + channel * i.rows
+            for first in range(0, length, i.rows * width):
+                span = min(i.rows * width, length - first)
+                rescale_span(block, first, vectors, vector, vectors, factor, vectors, offset, span)
         elif opcode == ADD_VECTOR:
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
-                for c in range(width):
-                    x[c] += vector[c]
+            for first in range(0, length, i.rows * width):
+                add_span(block, first, vectors, vector, min(i.rows * width, length - first))
         elif opcode == DIVIDE_VECTOR:
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
-                for c in range(width):
-                    x[c] /= vector[c]
+            for first in range(0, length, i.rows * width):
+                divide_span(block, first, vectors, vector, min(i.rows * width, length - first))
         elif opcode == ADD_MAP:
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
+            pixel = 0
+            while pixel < count:
+                pixels = pixels_at_once(i, width, channels, column, pixel, count)
                 place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
-                term = floats[place : place + channels]
-                for c in range(channels):
-                    x[c] += term[c]
+                add_span(block, pixel * width, floats, place, pixels * channels)
+                pixel += pixels
         elif opcode == MULTIPLY_PIXEL:
             for pixel in range(count):
                 x = block[pixel * width : (pixel + 1) * width]
@@ -171,10 +185,8 @@ def run_program(
                 value = values[position]
                 values[position] = value if value > 0 else np.float32(0)
         elif opcode == PRELU:
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
-                for c in range(width):
-                    x[c] = x[c] if x[c] > 0 else x[c] * vector[c]
+            for first in range(0, length, i.rows * width):
+                prelu_span(block, first, vectors, vector, min(i.rows * width, length - first))
         elif opcode == CLIP:
             low, high = i.low, i.high
             for position in range(len(values)):
@@ -183,26 +195,39 @@ def run_program(
         elif opcode == STORE:
             if channel == 0:
                 clear_rings(arena, FLOAT_BYTES, i, image, row, column, count)
-            for pixel in range(count):
-                x = block[pixel * width : (pixel + 1) * width]
+            pixel = 0
+            while pixel < count:
+                pixels = pixels_at_once(i, width, channels, column, pixel, count)
                 place = _place(i, image[pixel], row[pixel], column[pixel]) + channel
-                stored = floats[place : place + channels]
-                for c in range(channels):
-                    stored[c] = x[c]
+                copy_span(floats, place, block, pixel * width, pixels * channels)
+                pixel += pixels
         else:
             if channel == 0:
                 clear_rings(arena, WORD_BYTES, i, image, row, column, count)
-            last = channel + channels == i.channels
-            packed = (channels + 7) // 8 * 8
+            last_block = channel + channels == i.channels
+            whole_word = last_block and channel % 64 == 0 and channels <= 64
             for pixel in range(count):
-                octet = 8 * _place(i, image[pixel], row[pixel], column[pixel])
-                first, at = octet + channel // 8, pixel * width
-                if opcode == SIGN_BELOW:
-                    pack_below(block, at, vector, 0, packed, arena, first)
+                at = pixel * width
+                place = _place(i, image[pixel], row[pixel], column[pixel])
+                last, octet = place + i.words - 1, 8 * place + channel // 8
+                if whole_word and opcode == SIGN_BELOW:
+                    pack_word_below(block, at, vectors, vector, packed, words, last)
+                elif whole_word:
+                    pack_word_not_above(block, at, vectors, vector, packed, words, last)
+                elif opcode == SIGN_BELOW:
+                    pack_below(block, at, vectors, vector, packed, arena, octet)
                 else:
-                    pack_not_above(block, at, vector, 0, packed, arena, first)
-                if last:
-                    clear_tail(arena, octet, i.channels, i.words)
+                    pack_not_above(block, at, vectors, vector, packed, arena, octet)
+                if last_block and not whole_word:
+                    clear_tail(arena, 8 * place, i.channels, i.words)
+
+
+@kernel
+def pixels_at_once(instruction, width, channels, column, pixel, count):
+    """How many pixels from `pixel` on lie in the map as they lie in the block, without gaps."""
+    if not instruction.map_pixel == width == channels:
+        return 1
+    return min(count - pixel, instruction.width - column[pixel])
 
 
 @kernel

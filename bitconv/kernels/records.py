@@ -18,6 +18,7 @@ BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
 STRIP_VALUES = 4096  # of a map, encoded together; one pixel, if it has more channels
 LONGEST_CODE = 10  # bits of a Huffman code; a table to read by has two to that many entries
 LENGTH_BYTES = 8  # the int64 in front of an encoded map
+PACKED_WORDS = 16  # words of a window at most that is packed before its bits are compared
 
 
 def _integers(*names: str) -> list[tuple[str, str]]:
@@ -48,11 +49,21 @@ class Opcode(enum.IntEnum):
     STORE = 8  # m[pixel, channel] = x
     SIGN_BELOW = 9  # bit of m = x < v[channel]
     SIGN_NOT_ABOVE = 10  # bit of m = x <= v[channel]
+    RESCALE = 11  # x · v[channel] · factor[channel] + offset[channel]
 
+
+# A kernel to call: addresses of code and records, for one process.
+CALL = np.dtype(
+    _integers(
+        *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
+        "parallel",
+    )
+)
 
 INSTRUCTION = np.dtype(
     [
-        *_integers("opcode", "vector"),
+        # vectors hold a number a channel, repeated for `rows` rows of a block
+        *_integers("opcode", "vector", "factor", "offset", "rows"),
         *_place("map"),
         *_integers("height", "width", "channels", "words", "top", "left", "bottom", "right"),
         ("low", "<f4"),
@@ -62,7 +73,13 @@ INSTRUCTION = np.dtype(
 )
 
 POINTWISE = np.dtype(
-    [*_place("source"), *_OUTPUT, *_integers("channels", "source_is_uint8"), *_SCRATCH]
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("channels", "source_is_uint8"),
+        *_integers("table"),  # 256 floats a channel, what bytes become; -1: themselves
+        *_SCRATCH,
+    ]
 )
 
 POOL = np.dtype(
@@ -83,6 +100,7 @@ POOL_BITS = np.dtype(
         *_WINDOW,
         *_integers("words", "height", "width", "top", "left"),
         *_integers("target_top", "target_left", "target_bottom", "target_right"),
+        *_integers("turned"),  # words that change the sign of some channels; -1 when none does
     ]
 )
 
@@ -121,6 +139,8 @@ BINARY_CONV2D = np.dtype(
         # dot product of a window that equals its weights, for every border class
         *_integers("bases", "classes", "row_classes", "column_classes", "column_class_count"),
         *_integers("scales", "limits"),  # -1 when there are none
+        # packed windows: signs of a tap, 0 to read the map itself; taps, and the steps between them
+        *_integers("tap_signs", "tap_rows", "tap_columns", "tap_row_step", "tap_column_step"),
         *_SCRATCH,
     ]
 )

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from bitconv.kernels import records
 
+Octets = NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -69,66 +71,35 @@ KERNELS = {
     },
 }
 
+WALK = "walk"  # the loop over the steps of a plan
 SPREAD = "spread"  # the loop over threads
 PROGRAM = "run_program"  # what follows a kernel
-Octets = NDArray[np.uint8]
 
 
 @cache
-def serial(name: str) -> Callable[[Octets, Octets, Octets, Octets, int, int, int], None]:
-    """The kernel as ``(arena, constants, parameters, program, images, share, shares)``.
-
-    Compiled, or taken from the cache on disk, when it is asked for.
-    """
-    function = _dispatcher(name)
-    function.compile(_signature(name))
-    program = _program_address(name)
-
-    def call(
-        arena: Octets,
-        constants: Octets,
-        parameters: Octets,
-        instructions: Octets,
-        images: int,
-        share: int,
-        shares: int,
-    ) -> None:
-        function(arena, constants, parameters, instructions, program, images, share, shares)
-
-    return call
-
-
-@cache
-def parallel(name: str) -> Callable[[Octets, Octets, Octets, Octets, int, int], None]:
-    """The kernel over all shares as ``(arena, constants, parameters, program, images, shares)``."""
+def address(name: str) -> int:
+    """Where the code of a kernel, PROGRAM or SPREAD begins; compiles or loads it if need be."""
     from bitconv.kernels.linking import address_of
 
-    loop = _dispatcher(SPREAD)
-    loop.compile(_signature(SPREAD))
-    address = address_of(_dispatcher(name), _signature(name))
-    program = _program_address(name)
+    return address_of(_dispatcher(name), _signature(name))
 
-    def call(
-        arena: Octets,
-        constants: Octets,
-        parameters: Octets,
-        instructions: Octets,
-        images: int,
-        shares: int,
-    ) -> None:
-        loop(address, arena, constants, parameters, instructions, program, images, shares)
 
-    return call
+@cache
+def walker() -> Callable[[Octets, int, Octets, Octets, int, int], None]:
+    """The loop over steps as ``(calls, spread, arena, constants, images, shares)``."""
+    compile_function(WALK)
+    function: Callable[[Octets, int, Octets, Octets, int, int], None] = _dispatcher(WALK)
+    return function
 
 
 def needed_functions(name: str, in_parallel: bool) -> list[str]:
-    """What must be compiled before a kernel can be called."""
+    """What must be compiled before WALK can call a kernel."""
     program = [PROGRAM] if KERNELS[name].runs_program else []
     return [name, *program, *([SPREAD] if in_parallel else [])]
 
 
 def compile_function(name: str) -> None:
-    """Compile a kernel, PROGRAM or SPREAD, or take it from the cache on disk."""
+    """Compile a kernel, PROGRAM, SPREAD or WALK, or take it from the cache on disk."""
     _dispatcher(name).compile(_signature(name))
 
 
@@ -146,16 +117,8 @@ def is_stored(name: str) -> bool:
     return cache.is_stored(_dispatcher(name), _signature(name))
 
 
-def _program_address(name: str) -> int:
-    if not KERNELS[name].runs_program:
-        return 0
-    from bitconv.kernels.linking import address_of
-
-    return address_of(_dispatcher(PROGRAM), _signature(PROGRAM))
-
-
 def _dispatcher(name: str) -> Any:
-    homes = {SPREAD: "spread", PROGRAM: "program"}
+    homes = {WALK: "walk", SPREAD: "spread", PROGRAM: "program"}
     home = homes[name] if name in homes else KERNELS[name].module
     return getattr(importlib.import_module(f"bitconv.kernels.{home}"), name)
 
@@ -164,6 +127,8 @@ def _signature(name: str) -> tuple[Any, ...]:
     from numba import float32, int64, uint8
 
     octets, integers = uint8[::1], int64[::1]
+    if name == WALK:
+        return (octets, int64, octets, octets, int64, int64)
     if name == SPREAD:
         return (int64, octets, octets, octets, octets, int64, int64, int64)
     if name == PROGRAM:

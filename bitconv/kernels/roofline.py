@@ -10,9 +10,9 @@ from numba import types
 from numba.core import cgutils
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.instructions import instruction
 from bitconv.kernels.microkernel import FLOAT, I64, call_llvm, load_vector, store_vector
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, numba_target
-from bitconv.kernels.tiles import instruction
 
 # Vectors that are added to in turn: enough to hide the time until a sum is ready (a fused multiply
 # and add takes four cycles, of two to four a cycle), and few enough to stay in registers beside the

@@ -121,7 +121,8 @@ class TableCounts(ByteCounts):
             self._empty_halves(builder)
 
     def end(self, builder: ir.IRBuilder) -> None:
-        self.empty(builder)
+        with builder.if_then(builder.icmp_signed("!=", builder.load(self.held), I64(0))):
+            self.empty(builder)
         self._empty_halves(builder)
 
     def _empty_halves(self, builder: ir.IRBuilder) -> None:

@@ -14,9 +14,13 @@ from contextlib import contextmanager
 
 import numba
 
+from bitconv.kernels.tbb import provide_tbb
+
 _FORK_SAFE = ("tbb", "workqueue")
 _work_queue = threading.Lock()
 _inherited: str | None = None  # the layer that had started when this process was forked
+
+provide_tbb()
 
 
 def usable_threads() -> int:
@@ -45,16 +49,19 @@ def parallel_region(threads: int) -> Iterator[None]:
 
     The calling thread's own setting comes back afterwards.
     """
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    before = numba.get_num_threads()  # starts the layer
+    during = min(threads, numba.config.NUMBA_NUM_THREADS)
+    if during != before:  # each of these calls takes microseconds
+        numba.set_num_threads(during)
     try:
-        if threading_layer() == "workqueue":
+        if numba.threading_layer() == "workqueue":
             with _work_queue:
                 yield
         else:
             yield
     finally:
-        numba.set_num_threads(before)
+        if during != before:
+            numba.set_num_threads(before)
 
 
 def _after_fork() -> None:

@@ -3,8 +3,6 @@
     xnor_tile, xnor_half_tile    differing bits of a tile of windows and filters
     fma_tile                     products of a tile of float windows and filters
     sign_tile                    the same with filters of one bit a weight
-    pack_below, pack_not_above, pack_not_above_int32
-                                 comparisons, stored as bits
 
 Tiles are generated for Numba's target: how many pixels and filters they hold is in the constants.
 Offsets and strides count elements, arrays are one-dimensional and contiguous, scalars int64.
@@ -18,15 +16,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bitconv.kernels import table_counts
 from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
-from bitconv.kernels.microkernel import I8, I64, Arithmetic, Operands, Tile, generate, load_vector
+from bitconv.kernels.instructions import element_pointers, instruction, signature_of
+from bitconv.kernels.microkernel import Arithmetic, Operands, Tile, generate
 from bitconv.kernels.sign_products import SignProducts
 from bitconv.kernels.table_counts import TableCounts
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
@@ -85,252 +81,34 @@ def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return words
 
 
-def instruction(define: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function of Numba types, to signature and code generator, callable in kernels."""
-    made: Callable[..., Any] = intrinsic(define)
-    return made
+def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
+    """The instruction that computes a tile.
 
-
-def signature_of(*arguments: Any) -> Any:
-    """A signature without a result: arrays as they are, every scalar as int64."""
-    return types.void(
-        *(argument if isinstance(argument, types.Array) else types.int64 for argument in arguments)
-    )
-
-
-@instruction
-def xnor_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    counts: Any,
-    count_offset: Any,
-) -> Any:
-    """Count the differing bits of BIT_PIXELS windows and BIT_FILTERS filters.
-
-    ``counts[count_offset + m * BIT_FILTERS + f]`` becomes the sum over r < rows, t < taps and
-    k < length of the bits in which these words differ:
+    It takes ``(activations, pixel_offsets, weights, weight_offset, rows, row_stride, taps,
+    tap_stride, length, sums, sum_offset)``. For every pixel m and filter f of the tile,
+    ``sums[sum_offset + m * tile.filters + f]`` becomes the sum over r < rows, t < taps and
+    k < length of what the scheme makes of
 
         activations[pixel_offsets[m] + r * row_stride + t * tap_stride + k]
-        weights[weight_offset + ((r * taps + t) * length + k) * BIT_FILTERS + f]
-
-    Parameters
-    ----------
-    activations : uint64 array
-    pixel_offsets : int64 array of at least BIT_PIXELS
-        Word at which the window of each pixel starts.
-    weights : uint64 array, as `arrange_weights` returned it
-    counts : int32 array
+        weights[weight_offset + ((r * taps + t) * length + k) * tile.filters + f]
     """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        counts,
-        count_offset,
-    )
-    return signature, tile_codegen(BIT_TILE, BIT_SCHEME)
 
-
-@instruction
-def xnor_half_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    counts: Any,
-    count_offset: Any,
-) -> Any:
-    """The first half of the filters of `xnor_tile`; the counts of the others stay as they are.
-
-    For layers whose last tile has no more than BIT_FILTERS // 2 filters.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        counts,
-        count_offset,
-    )
-    return signature, tile_codegen(BIT_TILE.half(), BIT_SCHEME)
-
-
-@instruction
-def fma_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    sums: Any,
-    sum_offset: Any,
-) -> Any:
-    """Sum the products of FLOAT_PIXELS windows and FLOAT_FILTERS filters.
-
-    As `xnor_tile`, with the products of float32 values in place of differing bits. Every sum starts
-    from zero and adds one product after the other, in order, fused where the target can.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        sums,
-        sum_offset,
-    )
-    return signature, tile_codegen(FLOAT_TILE, FusedMultiplyAdd)
-
-
-@instruction
-def sign_tile(
-    _context: Any,
-    activations: Any,
-    pixel_offsets: Any,
-    weights: Any,
-    weight_offset: Any,
-    rows: Any,
-    row_stride: Any,
-    taps: Any,
-    tap_stride: Any,
-    length: Any,
-    sums: Any,
-    sum_offset: Any,
-) -> Any:
-    """As `fma_tile`, for SIGN_PIXELS windows and SIGN_FILTERS filters of weights −1 and +1.
-
-    With i = (r * taps + t) * length + k, the weight is −1 where bit ``31 - i % 32`` is set in
-    ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``, a uint32 array.
-    """
-    signature = signature_of(
-        activations,
-        pixel_offsets,
-        weights,
-        weight_offset,
-        rows,
-        row_stride,
-        taps,
-        tap_stride,
-        length,
-        sums,
-        sum_offset,
-    )
-    return signature, tile_codegen(SIGN_TILE, SignProducts)
-
-
-@instruction
-def pack_below(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    thresholds: Any,
-    threshold_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """Store which values are less than their thresholds as bits.
-
-    Bit j of ``bits[byte_offset + i]`` becomes ``values[value_offset + 8 * i + j] <
-    thresholds[threshold_offset + 8 * i + j]``; a comparison with NaN is false.
-
-    Parameters
-    ----------
-    values, thresholds : float32 arrays
-    count : a multiple of 8
-    bits : uint8 array
-    """
-    signature = signature_of(
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset
-    )
-    return signature, pack_codegen(lambda builder, *pair: builder.fcmp_ordered("<", *pair))
-
-
-@instruction
-def pack_not_above(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    thresholds: Any,
-    threshold_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """As `pack_below`, with ``<=``."""
-    signature = signature_of(
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset
-    )
-    return signature, pack_codegen(lambda builder, *pair: builder.fcmp_ordered("<=", *pair))
-
-
-@instruction
-def pack_not_above_int32(
-    _context: Any,
-    values: Any,
-    value_offset: Any,
-    limits: Any,
-    limit_offset: Any,
-    count: Any,
-    bits: Any,
-    byte_offset: Any,
-) -> Any:
-    """As `pack_below`, with ``<=`` of int32 arrays."""
-    signature = signature_of(values, value_offset, limits, limit_offset, count, bits, byte_offset)
-    return signature, pack_codegen(lambda builder, *pair: builder.icmp_signed("<=", *pair))
-
-
-def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
-    """Code generator of an instruction with the arguments of `xnor_tile`."""
+    def define(
+        _context: Any, activations: Any, pixel_offsets: Any, weights: Any, weight_offset: Any,
+        rows: Any, row_stride: Any, taps: Any, tap_stride: Any, length: Any,
+        sums: Any, sum_offset: Any,
+    ) -> Any:  # fmt: skip
+        signature = signature_of(
+            activations, pixel_offsets, weights, weight_offset,
+            rows, row_stride, taps, tap_stride, length,
+            sums, sum_offset,
+        )  # fmt: skip
+        return signature, codegen
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        (
-            activations,
-            pixel_offsets,
-            weights,
-            weight_offset,
-            rows,
-            row_stride,
-            taps,
-            tap_stride,
-            length,
-            sums,
-            sum_offset,
-        ) = _element_pointers(context, builder, signature, arguments)
+        pointers = element_pointers(context, builder, signature, arguments)
+        activations, pixel_offsets, weights, weight_offset, *loops, sums, sum_offset = pointers
+        rows, row_stride, taps, tap_stride, length = loops
         operands = Operands(
             activations,
             pixel_offsets,
@@ -345,40 +123,19 @@ def tile_codegen(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
         generate(builder, tile, scheme(tile), operands)
         return context.get_dummy_value()
 
-    return codegen
+    return instruction(define)
 
 
-def pack_codegen(compare: Callable[..., ir.Value]) -> Callable[..., Any]:
-    """Code generator of an instruction with the arguments of `pack_below`."""
+# Differing bits of uint64 words, counted in int32; the weights as `arrange_weights` returns them.
+xnor_tile = tile_instruction(BIT_TILE, BIT_SCHEME)
 
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        values, value_offset, thresholds, threshold_offset, count, bits, byte_offset = (
-            _element_pointers(context, builder, signature, arguments)
-        )
-        left = builder.gep(values, [value_offset])
-        right = builder.gep(thresholds, [threshold_offset])
-        octets = builder.gep(bits, [byte_offset])
-        eight = ir.VectorType(left.type.pointee, 8)
-        with cgutils.for_range(builder, builder.ashr(count, I64(3))) as octet:
-            at = builder.shl(octet.index, I64(3))
-            outcome = compare(
-                builder,
-                load_vector(builder, eight, builder.gep(left, [at])),
-                load_vector(builder, eight, builder.gep(right, [at])),
-            )
-            builder.store(builder.bitcast(outcome, I8), builder.gep(octets, [octet.index]))
-        return context.get_dummy_value()
+# The same for a last tile of at most BIT_FILTERS // 2 filters; the other counts stay as they are.
+xnor_half_tile = tile_instruction(BIT_TILE.half(), BIT_SCHEME)
 
-    return codegen
+# Products of float32. Every sum starts from zero and adds one product after the other, in order,
+# fused where the target can.
+fma_tile = tile_instruction(FLOAT_TILE, FusedMultiplyAdd)
 
-
-def _element_pointers(
-    context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any
-) -> list[ir.Value]:
-    """The arguments, with pointers to their first elements in place of arrays."""
-    return [
-        context.make_array(kind)(context, builder, value).data
-        if isinstance(kind, types.Array)
-        else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
+# The same with weights −1 and +1 in a uint32 array: with i = (r * taps + t) * length + k, a weight
+# is −1 where bit ``31 - i % 32`` is set in ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``.
+sign_tile = tile_instruction(SIGN_TILE, SignProducts)

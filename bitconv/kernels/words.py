@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.instructions import instruction
 from bitconv.kernels.microkernel import I16, I64
-from bitconv.kernels.tiles import instruction
 
 WORD_BYTES = 8
 

@@ -234,3 +234,20 @@ def test_one_map_of_bits_feeds_layers_that_want_it_packed_differently():
         Node("all", Add(), ("sum", "sliced")),
     )
     assert_engine_is_exact(graph, images(rng, graph))
+
+
+@pytest.mark.parametrize(("channels", "words"), [(1, 1), (16, 3), (32, 5), (63, 9), (64, 9)])
+def test_windows_of_few_channels_take_few_words(channels, words):
+    rng = np.random.default_rng(channels)
+    convolution = BinaryConv2d(random_bits(rng, 3, 3, 3, channels), padding=1)
+    graph = chain((5, 5, channels), signs(channels), convolution)
+    (step,) = compile_graph(graph).steps[1:]
+    assert step.parameters["filter_words"] == words
+    assert_engine_is_exact(graph, images(rng, graph))
+
+
+def test_a_window_of_many_small_taps_is_exact():
+    rng = np.random.default_rng(9)
+    convolution = BinaryConv2d(random_bits(rng, 5, 7, 7, 24), padding=3, stride=2)  # 19 words
+    graph = chain((9, 9, 24), signs(24), convolution)
+    assert_engine_is_exact(graph, images(rng, graph))

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine import graph_of, signs
+from engine import graph_of, signs, value_in
 from guarded import at_both_ends, guarded_plan, posix_only
 from small_networks import binary_resnet, float_resnet, pictures, with_codecs
 
 from bitconv import Graph, Model, Node
 from bitconv.compiler import compile_graph
 from bitconv.errors import InputError
-from bitconv.executor import DoesNotFitError, execute, new_arena, value_of
+from bitconv.executor import DoesNotFitError, Workspace
 from bitconv.feature_maps import CODECS
 from bitconv.feature_maps.compression import compress, stored_maps, with_room
 from bitconv.feature_maps.map_codec import MARGIN, SPARE_BYTES, MapCodec
-from bitconv.operators import Concat, Conv2d, EncodeMap, Flatten, Relu, Slice, Softmax
+from bitconv.operators import Add, Concat, Conv2d, EncodeMap, Flatten, Relu, Slice, Softmax
 
 NETWORKS = {"float": float_resnet, "binary": binary_resnet}
 
@@ -85,8 +85,21 @@ def test_what_is_only_moved_and_what_is_one_pixel_takes_no_codec():
         Node("end", Softmax(), "pixel"),
     )
     stored = stored_maps(graph)
-    assert [each.name for each in stored] == ["conv", "other", "joined", "cut", "pixel"]
+    assert [each.name for each in stored] == ["conv", "other", "cut", "pixel"]  # joined: of both
     assert [each.name for each in stored if each.takes_codec] == ["conv", "other"]
+
+
+def test_a_map_that_only_a_join_takes_does_not_outlive_the_next_step():
+    rng = np.random.default_rng(4)
+    graph = graph_of(
+        (5, 5, 3),
+        Node("conv", Conv2d(rng.normal(size=(4, 2, 2, 3))), "x"),
+        Node("other", Relu(), "conv"),
+        Node("joined", Concat(), ("other", "conv")),
+        Node("end", Softmax(), "joined"),
+    )
+    outliving = {each.name: each.outlives_next_step for each in stored_maps(graph)}
+    assert outliving == {"conv": True, "other": False}
 
 
 def test_every_reader_sees_the_decoded_map():
@@ -127,6 +140,40 @@ def test_no_decoded_map_lies_beside_the_convolution_that_it_is_added_to():
     assert plan.places["second0"] == plan.places["map1 raw"]
 
 
+@pytest.mark.parametrize("channels", [64, 72, 130])
+def test_signs_of_many_channels_are_taken_from_decoded_maps(channels: int):
+    graph = with_codecs(binary_resnet(size=5, channels=channels, blocks=1))
+    model = Model(graph, feature_maps="all")
+    verification = model.verify(pictures(graph, 2))
+    assert verification.ok, str(verification)
+
+
+def test_sums_with_decoded_maps_go_where_they_are_joined():
+    rng = np.random.default_rng(6)
+    weight = rng.normal(size=(6, 1, 1, 6))
+    graph = graph_of(
+        (6, 5, 6),
+        Node("map", Conv2d(weight), "x"),
+        Node("second", Conv2d(weight), "map"),
+        Node("third", Conv2d(weight), "second"),
+        Node("sum", Add(), ("map", "third")),
+        Node("again", Add(), ("map", "second")),
+        Node("sums", Concat(), ("sum", "again")),
+        Node("terms", Concat(), ("second", "map")),
+        outputs=("sums", "terms"),
+    )
+    images = rng.normal(size=(3, 6, 5, 6)).astype(np.float32)
+    maps = Model(graph).predict(images, nodes="map")["map"]
+    codec = MapCodec(CODECS["eight-bit"].calibrate(maps), maps[0].size)
+    model = Model(replace(graph, codecs={"map": codec}), feature_maps=True)
+    assert "copy_floats" not in [step.kernel for step in model.profile(repeat=1).steps]
+    verification = model.verify(images)
+    assert verification.ok, str(verification)
+    found, expected = model.predict(images), model.reference(images)
+    for name in graph.outputs:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
 def test_a_map_too_large_for_its_place_still_gives_the_right_result():
     graph = float_resnet()
     images = pictures(graph, 3)
@@ -134,7 +181,7 @@ def test_a_map_too_large_for_its_place_still_gives_the_right_result():
     cramped = with_codecs(graph, largest=16)
     plan = compile_graph(compress(cramped, "all"))
     with pytest.raises(DoesNotFitError):
-        execute(plan, new_arena(plan), "image", images[:1])
+        Workspace(plan).run("image", images[:1])
     model = Model(cramped, feature_maps="all")
     np.testing.assert_array_equal(model.predict(images), expected)
     assert model.run(images[0]).scores.tolist() == pytest.approx(expected[0].tolist(), abs=1e-5)
@@ -159,7 +206,7 @@ def test_one_map_too_large_among_many_is_found():
 def test_room_is_made_for_the_largest_encoding():
     graph = with_room(compress(with_codecs(float_resnet(), largest=16), "all"))
     plan = compile_graph(graph)
-    execute(plan, new_arena(plan), "image", pictures(graph, 1))
+    Workspace(plan).run("image", pictures(graph, 1))
 
 
 def test_profiles_are_of_what_ran():
@@ -203,9 +250,9 @@ def test_a_map_read_much_later_and_as_another_shape_is_decoded_for_each_reader()
     )
     images = rng.normal(size=(3, 6, 5, 6)).astype(np.float32)
     plan = compile_graph(graph, images=3, keep=("map",))
-    arena = new_arena(plan)
-    execute(plan, arena, "x", images)
-    maps = value_of(plan, arena, "map", graph.types["map"], 3)
+    workspace = Workspace(plan)
+    workspace.run("x", images)
+    maps = value_in(workspace, graph, "map", 3)
     codec = MapCodec(CODECS["eight-bit"].calibrate(maps), maps[0].size)
     model = Model(replace(graph, codecs={"map": codec}), feature_maps=True)
     assert model.verify(images).ok
@@ -252,10 +299,14 @@ def test_the_kernels_stay_within_their_memory(codec: str, at_end: bool, largest:
     graph = compress(with_codecs(binary_resnet(size=9, channels=9), codec, largest), "all")
     images = pictures(graph, 2)
     plan, arena, _memory = guarded_plan(graph, at_end, images=2, threads=1)
+    workspace = Workspace(plan, arena)
     if largest is None:
-        execute(plan, arena, "image", images)
-        found = value_of(plan, arena, "scores", graph.types["scores"], 2)
+        workspace.run("image", images)
+        found = value_in(workspace, graph, "scores", 2)
         np.testing.assert_allclose(found, Model(graph).predict(images), atol=1e-5)
     else:
+        before = value_in(workspace, graph, "scores", 2)
         with pytest.raises(DoesNotFitError):
-            execute(plan, arena, "image", images)
+            workspace.run("image", images)
+        after = value_in(workspace, graph, "scores", 2)
+        np.testing.assert_array_equal(after, before)  # nothing read what does not fit

@@ -7,11 +7,20 @@ import sys
 
 import numpy as np
 import pytest
-from engine import chain, graph_of, images, random_bits, random_norm, reference_values, signs
+from engine import (
+    chain,
+    graph_of,
+    images,
+    random_bits,
+    random_norm,
+    reference_values,
+    signs,
+    value_in,
+)
 from guarded import at_both_ends, guarded_plan, posix_only
 from small_networks import binary_resnet
 
-from bitconv.executor import execute, value_of
+from bitconv.executor import Workspace
 from bitconv.graph import Node
 from bitconv.operators import (
     ActivationScaleMap,
@@ -43,10 +52,11 @@ def assert_stays_inside(graph, at_end, count=2, **options):
     """The plan runs without touching a forbidden page, and computes what the references do."""
     batch = images(np.random.default_rng(count), graph, count)
     plan, arena, memory = guarded_plan(graph, at_end, images=count, **options)
-    execute(plan, arena, next(iter(graph.inputs)), batch)
+    workspace = Workspace(plan, arena)
+    workspace.run(next(iter(graph.inputs)), batch)
     expected = reference_values(graph, batch)
     for name in graph.outputs:
-        found = value_of(plan, arena, name, graph.types[name], count)
+        found = value_in(workspace, graph, name, count)
         np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
     assert memory.at_end == at_end  # the pages must live until here
 
@@ -184,6 +194,8 @@ def test_pools(pool, channels, at_end):
         rng = np.random.default_rng(channels)
         behind = BinaryConv2d(random_bits(rng, 3, 3, 3, channels), padding=1)
         assert_stays_inside(chain((7, 5, channels), signs(channels), pool, behind), at_end)
+        pooled_signs = pool, random_norm(rng, channels), signs(channels)
+        assert_stays_inside(chain((7, 5, channels), *pooled_signs, behind), at_end)
 
 
 @at_both_ends
@@ -202,6 +214,30 @@ def test_elements_that_move(channels, kind, at_end):
         Node("flat", Flatten(), "both"),
         outputs=("turned", "flat"),
         kind="uint8" if kind == "uint8" else "float32",
+    )
+    assert_stays_inside(graph, at_end)
+
+
+@at_both_ends
+@pytest.mark.parametrize("channels", [1, 5, 64, 65])
+def test_joined_and_cut_maps(channels, at_end):
+    rng = np.random.default_rng(channels)
+    ones = Conv2d(rng.integers(-1, 2, (64, 1, 1, channels)))
+    graph = graph_of(
+        (4, 6, channels),
+        Node("left", Relu(), "x"),
+        Node("right", Clip(-1, 1), "x"),
+        Node("both", Concat(), ("left", "right", "left")),
+        Node("cut", Slice((1, 0, 0), (4, 5, 2 * channels), (2, 2, 1)), "both"),
+        Node("sums", Conv2d(rng.integers(-1, 2, (3, 3, 3, 3 * channels)), padding=1), "both"),
+        Node("mean", AvgPool2d(2), "cut"),
+        Node("ones", ones, "x"),
+        Node("signs", signs(64), "ones"),
+        Node("pool", MaxPool2d(3, 1, padding=1), "left"),
+        Node("more", signs(channels), "pool"),
+        Node("bits", Concat(), ("signs", "more")),
+        Node("last", BinaryConv2d(random_bits(rng, 5, 3, 3, 64 + channels), padding=1), "bits"),
+        outputs=("sums", "mean", "last"),
     )
     assert_stays_inside(graph, at_end)
 
@@ -237,8 +273,9 @@ def test_fewer_images_than_the_plan_takes(at_end):
     graph = binary_resnet(8, 65, blocks=1)
     batch = images(np.random.default_rng(0), graph, 2)
     plan, arena, memory = guarded_plan(graph, at_end, images=5)
-    execute(plan, arena, "image", batch)
-    found = value_of(plan, arena, "scores", graph.types["scores"], 2)
+    workspace = Workspace(plan, arena)
+    workspace.run("image", batch)
+    found = value_in(workspace, graph, "scores", 2)
     expected = reference_values(graph, batch)["scores"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert memory.at_end == at_end
@@ -249,16 +286,17 @@ from engine import images
 from guarded import guarded_plan
 from small_networks import binary_resnet
 import numpy as np
-from bitconv.executor import execute
+from bitconv.executor import Workspace
 
 graph = binary_resnet(8, 64, blocks=1)
 plan, arena, memory = guarded_plan(graph, {at_end}, images=1)
-execute(plan, arena, "image", images(np.random.default_rng(0), graph, 1))
+workspace = Workspace(plan, arena)
+workspace.run("image", images(np.random.default_rng(0), graph, 1))
 print("inside", flush=True)
 step = next(step for step in plan.steps if step.kernel == "binary_conv2d")
 array = step.{records}
 array["{field}"][0] += {step}
-execute(plan, arena, "image", images(np.random.default_rng(0), graph, 1))
+workspace.run("image", images(np.random.default_rng(0), graph, 1))
 print("outside")
 """
 

@@ -135,19 +135,20 @@ def test_a_checked_index_that_strays_is_an_error():
         """
         import pytest
         from bitconv.compiler import compile_graph
-        from bitconv.executor import execute, new_arena
+        from bitconv.executor import Workspace
         from small_networks import binary_resnet, pictures
 
         graph = binary_resnet()
         plan = compile_graph(graph)
-        step = next(step for step in plan.steps if step.kernel == "binary_conv2d")
-        for array, field in ((step.parameters, "bases"), (step.program, "vector")):
+        steps = {step.kernel: step.parameters for step in plan.steps}
+        for kernel, field in (("binary_conv2d", "row_classes"), ("pointwise", "table")):
+            array = steps[kernel]
             before = array[field].copy()
             array[field] += 10**9
             with pytest.raises(IndexError):
-                execute(plan, new_arena(plan), "image", pictures(graph, 1))
+                Workspace(plan).run("image", pictures(graph, 1))
             array[field] = before
-        execute(plan, new_arena(plan), "image", pictures(graph, 1))
+        Workspace(plan).run("image", pictures(graph, 1))
         """,
         NUMBA_BOUNDSCHECK="1",
     )

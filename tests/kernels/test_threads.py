@@ -13,6 +13,7 @@ from small_networks import binary_resnet, pictures
 
 from bitconv import Model
 from bitconv.kernels import threads
+from bitconv.kernels.tbb import provide_tbb
 
 TESTS = Path(__file__).parents[1]
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -67,7 +68,7 @@ def run_script(layer, script):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     if finished.stderr.startswith("no such layer"):
@@ -135,6 +136,81 @@ def test_threads_call_at_once_on_any_layer(layer):
             caller.join()
         assert right == [True] * 100, right
         """,
+    )
+
+
+@on_every_layer
+def test_a_region_of_one_thread_wakes_no_other_on_any_layer(layer):
+    run_script(
+        layer,
+        """
+        from numba import get_thread_id, njit, prange
+        from bitconv.kernels.threads import parallel_region, usable_threads
+
+        @njit(parallel=True)
+        def who(found):
+            for share in prange(len(found)):
+                total = 0.0
+                for step in range(200_000):
+                    total += 1.0 / (step + 1)
+                found[share] = get_thread_id() + 0 * total
+
+        start_layer()
+        found = np.full(64, -1.0)
+        for threads in (1, usable_threads()):
+            with parallel_region(threads):
+                who(found)
+            assert 0 <= found.min() and len(set(found)) <= threads, (threads, set(found))
+        """,
+    )
+
+
+def test_tbb_of_the_environment_is_taken_and_nothing_of_the_process_changed():
+    require_tbb()
+    run_alone(
+        """
+        import os
+        before = dict(os.environ)
+        from bitconv.kernels.threads import threading_layer
+        assert threading_layer() == "tbb", threading_layer()
+        assert dict(os.environ) == before
+        """
+    )
+
+
+def test_another_layer_that_is_asked_for_is_taken_though_tbb_is_there():
+    require_tbb()
+    run_alone(
+        """
+        from bitconv.kernels.threads import threading_layer
+        assert threading_layer() == "workqueue", threading_layer()
+        """,
+        NUMBA_THREADING_LAYER="workqueue",
+    )
+
+
+def test_a_library_that_cannot_be_loaded_is_passed_over(tmp_path, monkeypatch):
+    for name in ("lib/libtbb.so.12", "Library/bin/tbb12.dll"):
+        library = tmp_path / name
+        library.parent.mkdir(parents=True)
+        library.write_text("no library")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    provide_tbb()
+
+
+def require_tbb():
+    if sys.platform != "linux" or not Path(sys.prefix, "lib/libtbb.so.12").is_file():
+        pytest.skip("the extra tbb is not installed in this environment")
+
+
+def run_alone(script, **settings):
+    """Run a script in a process without settings of Numba's threads but those given."""
+    environment = {name: text for name, text in os.environ.items() if "THREADING" not in name}
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment | {"PYTHONPATH": python_path()} | settings,
+        timeout=120,
+        check=True,
     )
 
 

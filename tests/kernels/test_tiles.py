@@ -50,44 +50,10 @@ def sign(activations, offsets, weights, weight, rows, row_step, taps, step, leng
     )
 
 
-@njit
-def below(values, value, thresholds, threshold, count, bits, octet):
-    tiles.pack_below(values, value, thresholds, threshold, count, bits, octet)
-
-
-@njit
-def not_above(values, value, thresholds, threshold, count, bits, octet):
-    tiles.pack_not_above(values, value, thresholds, threshold, count, bits, octet)
-
-
-@njit
-def not_above_int32(values, value, thresholds, threshold, count, bits, octet):
-    tiles.pack_not_above_int32(values, value, thresholds, threshold, count, bits, octet)
-
-
 @cache
 def compiled(tile, scheme):
     """A tile of any shape, compiled for this machine whatever its vectors."""
-
-    @tiles.instruction
-    def instruction(
-        _context,
-        activations,
-        offsets,
-        weights,
-        weight,
-        rows,
-        row_step,
-        taps,
-        step,
-        length,
-        sums,
-        at,
-    ):
-        signature = tiles.signature_of(
-            activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
-        )
-        return signature, tiles.tile_codegen(tile, scheme)
+    instruction = tiles.tile_instruction(tile, scheme)
 
     @njit
     def run(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
@@ -367,52 +333,6 @@ def test_weights_of_one_bit_are_exact_for_any_window(case, seed):
     check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(seed))
 
 
-COMPARISONS = [
-    pytest.param(below, np.less, np.float32, id="below"),
-    pytest.param(not_above, np.less_equal, np.float32, id="not above"),
-    pytest.param(not_above_int32, np.less_equal, np.int32, id="not above, int32"),
-]
-
-
-@pytest.mark.parametrize(("pack", "compare", "dtype"), COMPARISONS)
-@pytest.mark.parametrize("count", [0, 8, 16, 128])
-def test_comparisons_become_bits(pack, compare, dtype, count):
-    rng = np.random.default_rng(count)
-    values = rng.integers(-2, 3, count + 3).astype(dtype)  # so few values that many are equal
-    thresholds = rng.integers(-2, 3, count + 5).astype(dtype)
-    bits = np.full(count // 8 + 3, 0xA5, np.uint8)
-    pack(values, 3, thresholds, 5, count, bits, 2)
-    expected = np.packbits(compare(values[3:], thresholds[5:]), bitorder="little")
-    np.testing.assert_array_equal(bits, [0xA5, 0xA5, *expected, 0xA5])
-
-
-@pytest.mark.parametrize("pack", [below, not_above])
-def test_a_comparison_with_nan_is_false(pack):
-    values = np.array([np.nan, 1, np.nan, 1, -np.inf, np.inf, -1, -1], np.float32)
-    thresholds = np.array([1, np.nan, np.nan, -1, np.nan, 2, 2, np.inf], np.float32)
-    bits = np.zeros(1, np.uint8)
-    pack(values, 0, thresholds, 0, 8, bits, 0)
-    assert bits[0] == 0b11000000
-
-
-def test_zeros_of_both_signs_compare_equal():
-    values = np.array([0.0, -0.0] * 4, np.float32)
-    thresholds = np.array([-0.0, 0.0] * 4, np.float32)
-    bits = np.zeros(2, np.uint8)
-    below(values, 0, thresholds, 0, 8, bits, 0)
-    not_above(values, 0, thresholds, 0, 8, bits, 1)
-    np.testing.assert_array_equal(bits, [0, 255])
-
-
-def test_limits_of_int32_compare_as_signed():
-    extremes = np.iinfo(np.int32)
-    values = np.array([extremes.min, extremes.max] * 4, np.int32)
-    thresholds = np.array([extremes.max, extremes.min] * 4, np.int32)
-    bits = np.zeros(1, np.uint8)
-    not_above_int32(values, 0, thresholds, 0, 8, bits, 0)
-    assert bits[0] == 0b01010101
-
-
 @posix_only
 @at_both_ends
 @pytest.mark.parametrize("run", [xnor, xnor_half, fma])
@@ -458,16 +378,3 @@ def test_the_tile_of_signs_touches_nothing_outside_its_arrays(case, at_end):
         0,
     )
     np.testing.assert_array_equal(sums, case.depth)
-
-
-@posix_only
-@at_both_ends
-@pytest.mark.parametrize(("pack", "compare", "dtype"), COMPARISONS)
-def test_comparisons_touch_nothing_outside_their_arrays(pack, compare, dtype, at_end):
-    guarded = GuardedMemory(at_end)
-    values = guarded.copy(np.arange(24).astype(dtype))
-    thresholds = guarded.copy(np.full(24, 12, dtype))
-    bits = guarded.copy(np.zeros(3, np.uint8))
-    pack(values, 0, thresholds, 0, 24, bits, 0)
-    expected = np.packbits(compare(values, thresholds), bitorder="little")
-    np.testing.assert_array_equal(bits, expected)

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the recipe needs PyTorch")
 
-import bitconv  # noqa: E402  # after the check for torch
+import bitconv
 
 RECIPES = Path(__file__).parents[2] / "weights" / "recipes"
 

@@ -6,22 +6,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 
-from torch import nn  # noqa: E402  # as above
-from torch_modules import Calls, floats  # noqa: E402  # after the check for torch
+from torch import nn
+from torch_modules import Calls, floats
 
-from bitconv.bits import BitArray  # noqa: E402  # as above
-from bitconv.errors import GraphError  # noqa: E402  # as above
-from bitconv.graph import Graph, Node  # noqa: E402  # as above
-from bitconv.operators import BatchNorm, BinaryDense, PRelu  # noqa: E402  # as above
-from bitconv.operators import BinaryConv2d as BinaryConv2dOperator  # noqa: E402  # as above
-from bitconv.training import (  # noqa: E402  # as above
+from bitconv.bits import BitArray
+from bitconv.errors import GraphError
+from bitconv.graph import Graph, Node
+from bitconv.operators import BatchNorm, BinaryDense, PRelu
+from bitconv.operators import BinaryConv2d as BinaryConv2dOperator
+from bitconv.training import (
     BinaryConv2d,
     BinaryLinear,
     BinarySign,
     export,
 )
-from bitconv.training.agreement import compare  # noqa: E402  # as above
-from bitconv.training.translate import translate  # noqa: E402  # as above
+from bitconv.training.agreement import compare
+from bitconv.training.translate import translate
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 
-from torch import nn  # noqa: E402  # as above
-from torch_modules import (  # noqa: E402  # after the check for torch
+from torch import nn
+from torch_modules import (
     IMAGES,
     NORMALIZATION,
     Network,
@@ -14,10 +14,10 @@ from torch_modules import (  # noqa: E402  # after the check for torch
     reference,
 )
 
-import bitconv  # noqa: E402  # as above
-from bitconv.errors import GraphError, InputError  # noqa: E402  # as above
-from bitconv.graph import Metadata, Preparation  # noqa: E402  # as above
-from bitconv.training import BinaryConv2d, BinaryLinear, export, to_graph  # noqa: E402  # as above
+import bitconv
+from bitconv.errors import GraphError, InputError
+from bitconv.graph import Metadata, Preparation
+from bitconv.training import BinaryConv2d, BinaryLinear, export, to_graph
 
 
 @pytest.fixture

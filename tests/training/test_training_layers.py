@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
-from torch import nn  # noqa: E402  # after the check for torch
-from torch.nn import functional  # noqa: E402  # as above
+from torch import nn
+from torch.nn import functional
 
-from bitconv.errors import BitconvError  # noqa: E402  # as above
-from bitconv.operators import ActivationScaleMap  # noqa: E402  # as above
-from bitconv.scales import ScaleGrid, ScaleSharing  # noqa: E402  # as above
-from bitconv.training import (  # noqa: E402  # as above
+from bitconv.errors import BitconvError
+from bitconv.operators import ActivationScaleMap
+from bitconv.scales import ScaleGrid, ScaleSharing
+from bitconv.training import (
     BinaryConv2d,
     BinaryLinear,
     BinarySign,

@@ -3,9 +3,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 
-from torch import nn  # noqa: E402  # as above
-from torch.nn import functional  # noqa: E402  # as above
-from torch_modules import (  # noqa: E402  # after the check for torch
+from torch import nn
+from torch.nn import functional
+from torch_modules import (
     IMAGES,
     NORMALIZATION,
     Calls,
@@ -16,10 +16,10 @@ from torch_modules import (  # noqa: E402  # after the check for torch
     reference,
 )
 
-from bitconv.errors import BitconvError, GraphError, UnsupportedError  # noqa: E402  # as above
-from bitconv.operators import BinaryConv2d as BinaryConv2dOperator  # noqa: E402  # as above
-from bitconv.operators import Sign  # noqa: E402  # as above
-from bitconv.training import (  # noqa: E402  # as above
+from bitconv.errors import BitconvError, GraphError, UnsupportedError
+from bitconv.operators import BinaryConv2d as BinaryConv2dOperator
+from bitconv.operators import Sign
+from bitconv.training import (
     BinaryConv2d,
     BinaryLinear,
     BinarySign,

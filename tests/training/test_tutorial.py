@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the tutorial needs PyTorch")
 
-from click.testing import CliRunner  # noqa: E402  # after the check for torch
-from PIL import Image  # noqa: E402  # as above
+from click.testing import CliRunner
+from PIL import Image
 
-from bitconv.commands import app  # noqa: E402  # as above
-from bitconv.shipped import SAMPLE_PICTURE  # noqa: E402  # as above
+from bitconv.commands import app
+from bitconv.shipped import SAMPLE_PICTURE
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)

@@ -1,0 +1,151 @@
+"""What bitconv's speed is held against, and what this run measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from convolutions import LAYERS
+from timings import Timings
+
+from bitconv.environment import inspect_environment
+
+LARGE, SMALL = "224×224, 1 image, 1 thread", "32×32, 1 image, 1 thread"
+LARGE_BOTH, BATCH = "224×224, 1 image, 2 threads", "32×32, 64 images, 2 threads"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A figure to reach.
+
+    Attributes
+    ----------
+    what, least, measured : str
+    """
+
+    what: str
+    least: str
+    measured: str
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        return self.what, self.least, self.measured
+
+
+def aims_of(timings: Timings) -> list[Aim]:
+    """All aims of which this run measured both sides."""
+    found = []
+    for aim in (_kernel, _layer, _large, _small, _threads, _batch, _waits, _process, _memory):
+        found.extend(_measured(aim, timings))
+    return found
+
+
+def _measured(aim: Callable[[Timings], Iterator[Aim]], timings: Timings) -> list[Aim]:
+    try:
+        return list(aim(timings))
+    except KeyError:  # some side was not measured
+        return []
+
+
+def _median(timings: Timings, *key: str) -> float:
+    if key not in timings.seconds:
+        raise KeyError(key)
+    return timings.median(*key)
+
+
+def _ratio(timings: Timings, question: str, subject: str, side: str, ours: str) -> float:
+    """How many times as long as ours a side takes."""
+    return _median(timings, question, subject, side) / _median(timings, question, subject, ours)
+
+
+def _kernel(timings: Timings) -> Iterator[Aim]:
+    times = [_median(timings, "convolution", str(layer), "bitconv-kernel") for layer in LAYERS]
+    roofline = max(timings.rooflines) * 1e9
+    fractions = [layer.macs / time / roofline for layer, time in zip(LAYERS, times, strict=True)]
+    facts = {fact.name: fact.value for fact in inspect_environment().facts}
+    yield Aim(
+        "binary convolution, packed to dot products, the four shapes, 1 thread",
+        "92 % of the roofline on three, 85 % on one; with AVX2 95 %",
+        f"{', '.join(f'{fraction:.0%}' for fraction in fractions)} ({facts['instruction set']})",
+    )
+
+
+def _layer(timings: Timings) -> Iterator[Aim]:
+    for side, name, least in (
+        ("openvino-binary", "OpenVINO BinaryConvolution", 1.5),
+        ("onnxruntime", "onnxruntime float32", 12),
+        ("onnxruntime-int8", "onnxruntime int8", 3),
+    ):
+        ratios = [
+            _ratio(timings, "convolution", str(layer), side, "bitconv-layer") for layer in LAYERS
+        ]
+        measured = ", ".join(f"{ratio:.2f}×" for ratio in ratios)
+        yield Aim(f"the whole binary layer beside {name}, 1 thread", f"{least}×", measured)
+
+
+def _network(timings: Timings, setting: str, sides: dict[str, tuple[str, float]]) -> Iterator[Aim]:
+    for side, (name, least) in sides.items():
+        ratio = _ratio(timings, "resnet18", setting, side, "bitconv")
+        yield Aim(f"XNOR ResNet-18 at {setting}, beside {name}", f"{least}×", f"{ratio:.2f}×")
+
+
+def _large(timings: Timings) -> Iterator[Aim]:
+    sides = {
+        "onnxruntime": ("onnxruntime float32", 7.0),
+        "openvino-bfloat16": ("OpenVINO bfloat16", 3.5),
+        "onnxruntime-int8": ("onnxruntime int8", 2.0),
+        "openvino-int8": ("OpenVINO int8", 1.6),
+    }
+    yield from _network(timings, LARGE, sides)
+
+
+def _small(timings: Timings) -> Iterator[Aim]:
+    sides = {
+        "onnxruntime": ("onnxruntime float32", 13.0),
+        "openvino-bfloat16": ("OpenVINO bfloat16", 6.0),
+        "onnxruntime-int8": ("onnxruntime int8", 3.0),
+        "openvino-int8": ("OpenVINO int8", 3.0),
+    }
+    yield from _network(timings, SMALL, sides)
+
+
+def _threads(timings: Timings) -> Iterator[Aim]:
+    one, two = (_median(timings, "resnet18", setting, "bitconv") for setting in (LARGE, LARGE_BOTH))
+    gain = one / two
+    facts = {fact.name: fact.value for fact in inspect_environment().facts}
+    yield Aim(
+        "two threads over one, XNOR ResNet-18 at 224×224",
+        "1.7×",
+        f"{gain:.2f}× ({facts['threading layer']})",
+    )
+
+
+def _batch(timings: Timings) -> Iterator[Aim]:
+    yield from _network(timings, BATCH, {"onnxruntime": ("onnxruntime float32", 12.0)})
+
+
+def _waits(timings: Timings) -> Iterator[Aim]:
+    for subject in timings.subjects("threads"):
+        if "busy" in subject:
+            key = ("threads", subject, "2")
+            tail = timings.percentile99(*key) / timings.median(*key)
+            yield Aim(f"p99 ÷ median of 2 threads, {subject}", "below 2", f"{tail:.2f}")
+
+
+def _process(timings: Timings) -> Iterator[Aim]:
+    for name, key, least in (
+        ("`import bitconv`, Python's start included", ("warm", "import"), "below 0.1 s"),
+        ("load and first label, kernels on disk", ("warm", "label"), "below 0.7 s"),
+        ("first label with nothing compiled", ("cold", "label"), "below 12 s"),
+    ):
+        if ("process", *key) in timings.seconds:
+            yield Aim(name, least, f"{timings.median('process', *key):.3g} s")
+
+
+def _memory(timings: Timings) -> Iterator[Aim]:
+    figures = timings.figures
+    size = "224×224"
+    ratio = figures["memory", size, "arena"] / figures["memory", size, "alive"]
+    yield Aim(f"arena at {size} ÷ the largest sum of maps alive", "below 1.3", f"{ratio:.3f}")
+    peak = figures["memory", size, "peak"]
+    yield Aim("allocated in a warm `predict`", "below 64 KiB", f"{peak / 1024:.1f} KiB")
