@@ -40,7 +40,7 @@ class ConstantPool:
         The last ones are filled up with `beyond`, and a block of channels may read it past the end.
         """
         parts = -(-len(values) // width)
-        vector = np.full((parts * width), beyond, np.float32)
+        vector = np.full(parts * width, beyond, np.float32)
         vector[: len(values)] = values
         repeated = np.repeat(vector.reshape(parts, 1, width), rows, axis=1).reshape(-1)
         return self.add(np.append(repeated, np.full(BLOCK_CHANNELS, beyond, np.float32)))

@@ -38,7 +38,7 @@ class Conv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         alpha = self.weight.abs().mean((1, 2, 3), keepdim=True)
         bits = torch.where(self.weight >= 0, 1.0, -1.0)
-        signs = (SignFunction.apply(x) - x).detach() + x  # type: ignore[no-untyped-call]
+        signs = (SignFunction.apply(x) - x).detach() + x  # type: ignore[no-untyped-call]  # of PyTorch
         return functional.conv2d(signs, bits * alpha, None, self.stride, self.padding)
 
 

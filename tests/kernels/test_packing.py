@@ -8,25 +8,20 @@ from numba import njit
 from bitconv.kernels import packing
 
 
-@njit
-def below(x, first, limits, limit, count, octets, octet):
-    packing.pack_below(x, first, limits, limit, count, octets, octet)
+def compiled(pack):
+    """The comparison as a function."""
+
+    @njit
+    def run(x, first, limits, limit, count, target, place):
+        pack(x, first, limits, limit, count, target, place)
+
+    return run
 
 
-@njit
-def not_above(x, first, limits, limit, count, octets, octet):
-    packing.pack_not_above(x, first, limits, limit, count, octets, octet)
-
-
-@njit
-def word_below(x, first, limits, limit, count, words, word):
-    packing.pack_word_below(x, first, limits, limit, count, words, word)
-
-
-@njit
-def word_not_above(x, first, limits, limit, count, words, word):
-    packing.pack_word_not_above(x, first, limits, limit, count, words, word)
-
+below, not_above = compiled(packing.pack_below), compiled(packing.pack_not_above)
+word_below, word_not_above = (
+    compiled(pack) for pack in (packing.pack_word_below, packing.pack_word_not_above)
+)
 
 COMPARISONS = [
     pytest.param(below, np.less, np.float32, id="below"),

@@ -8,40 +8,36 @@ from numba import njit
 from bitconv.kernels import spans
 
 
-@njit
-def add(x, x_first, y, y_first, length):
-    spans.add_span(x, x_first, y, y_first, length)
+def compiled(span):
+    """The operation as a function."""
+
+    @njit
+    def run(x, x_first, y, y_first, length):
+        span(x, x_first, y, y_first, length)
+
+    return run
 
 
-@njit
-def multiply(x, x_first, y, y_first, length):
-    spans.multiply_span(x, x_first, y, y_first, length)
-
-
-@njit
-def divide(x, x_first, y, y_first, length):
-    spans.divide_span(x, x_first, y, y_first, length)
-
-
-@njit
-def prelu(x, x_first, y, y_first, length):
-    spans.prelu_span(x, x_first, y, y_first, length)
-
-
-@njit
-def copy(x, x_first, y, y_first, length):
-    spans.copy_span(x, x_first, y, y_first, length)
-
-
-@njit
-def dot(x, x_first, y, y_first, length):
-    spans.dot_span(x, x_first, y, y_first, length)
-
+add, multiply, divide, prelu, copy, dot = (
+    compiled(span)
+    for span in (
+        spans.add_span,
+        spans.multiply_span,
+        spans.divide_span,
+        spans.prelu_span,
+        spans.copy_span,
+        spans.dot_span,
+    )
+)
 
 OPERATIONS = [
     pytest.param(add, lambda x, y: x + y, np.float32, np.float32, id="add"),
-    pytest.param(multiply, lambda x, y: x * y, np.float32, np.float32, id="multiply"),
-    pytest.param(divide, lambda x, y: x / y, np.float32, np.float32, id="divide"),
+    pytest.param(
+        compiled(spans.multiply_span), lambda x, y: x * y, np.float32, np.float32, id="multiply"
+    ),
+    pytest.param(
+        compiled(spans.divide_span), lambda x, y: x / y, np.float32, np.float32, id="divide"
+    ),
     pytest.param(prelu, lambda x, y: np.where(x > 0, x, x * y), np.float32, np.float32, id="prelu"),
     pytest.param(copy, lambda _x, y: y, np.float32, np.float32, id="copy"),
     pytest.param(dot, lambda x, y: y - 2 * x, np.int32, np.int32, id="dot"),
@@ -62,7 +58,7 @@ def test_runs_equal_numpy_and_nothing_beside_them_changes(
     np.testing.assert_array_equal(x, outcome)
 
 
-def test_the_negative_part_of_nan_stays_nan():
+def test_nan_stays_nan():
     x = np.array([np.nan, -1.0], np.float32)
     prelu(x, 0, np.array([0.5, np.nan], np.float32), 0, 2)
     assert np.isnan(x).all()

@@ -21,7 +21,7 @@ from bitconv.text import printable
 from bitconv.verification import ROUNDING
 
 FARTHEST = 4  # images of the same label that are followed, those whose scores differ most
-MOST = 1000  # images that are followed in all
+MOST = 500  # images that are followed in all
 TRACE_BYTES = 2**27  # of tensors that are followed at once
 
 
