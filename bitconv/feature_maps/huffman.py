@@ -82,11 +82,11 @@ class HuffmanCode:
 
     @cached_property
     def writing_table(self) -> NDArray[np.uint32]:
-        """How each byte is written: ``bits << 8 | number of bits``; shape (256,)."""
+        """How each byte is written: the bits and their number; shape (256, 2)."""
         escape, symbols = int(self.lengths[ESCAPE]), np.arange(BYTES, dtype=np.uint32)
         escaped = symbols << np.uint32(escape) | self.codes[ESCAPE]
         codes = np.where(self.lengths[:BYTES] > 0, self.codes[:BYTES], escaped)
-        return codes << np.uint32(8) | self.taken
+        return np.stack([codes, self.taken], axis=-1)
 
     @cached_property
     def reading_table(self) -> NDArray[np.uint32]:
@@ -111,7 +111,7 @@ class HuffmanCode:
 
     def bits(self, symbols: NDArray[np.uint8]) -> Bits:
         """The stream of these bytes, a bit an element."""
-        pieces = [_bits_of(int(entry) >> 8, int(entry) & 0xFF) for entry in self.writing_table]
+        pieces = [_bits_of(code, taken) for code, taken in self.writing_table.tolist()]
         return np.concatenate([np.zeros(0, np.uint8), *(pieces[symbol] for symbol in symbols)])
 
     def read(self, bits: Iterator[Any], count: int) -> NDArray[np.uint8]:

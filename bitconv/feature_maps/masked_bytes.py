@@ -69,7 +69,7 @@ class MaskedBytes:
         """What the kernels need: tables to write masks and bytes by, then those to read them by."""
         codes = (self.masks, self.kept)
         return np.concatenate(
-            [code.writing_table for code in codes] + [code.reading_table for code in codes]
+            [code.writing_table.ravel() for code in codes] + [code.reading_table for code in codes]
         )
 
     def bits(self, symbols: Octets) -> int:

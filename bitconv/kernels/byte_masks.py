@@ -1,68 +1,95 @@
 """Taking the zeros out of eight bytes at a time, and putting them back.
 
-A mask has one bit a byte of a word, set where the byte is not zero. Bytes are moved by the network
-of Hacker's Delight, section 7-4 ("compress") and 7-5 ("expand"), a byte in place of a bit: in three
-rounds, a byte moves by one, two and four places if its way to its new place has that binary digit.
-Which bytes move in a round depends only on the mask and is looked up.
+A mask has one bit a byte of a word, set where the byte is not zero. It is looked up where each byte
+moves to; where the processor has an instruction that moves bytes by such a list, one does it all.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba import types
 from numpy.typing import NDArray
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.instructions import instruction
+from bitconv.kernels.microkernel import I8, I16, I64, call_llvm
+from bitconv.kernels.target import byte_shuffle
 
-ROUNDS = 3
 _BYTES = 8
+_NONE = 0x80  # in place of the number of a byte: zero
 
 
-def _moves() -> NDArray[np.uint64]:
-    """For each mask and round, the bytes that move, before they do; then the bytes it names."""
-    table = np.zeros((2**_BYTES, ROUNDS + 1), np.uint64)
+def _places() -> NDArray[np.uint64]:
+    """For each mask, which byte comes where: of `compress`, and of `expand`."""
+    places = np.full((2**_BYTES, 2, _BYTES), _NONE, np.uint8)
     for mask in range(2**_BYTES):
-        places = {byte: byte for byte in range(_BYTES) if mask >> byte & 1}
-        way = {byte: byte - rank for rank, byte in enumerate(places)}
-        for step in range(ROUNDS):
-            for byte in places:
-                if way[byte] >> step & 1:
-                    table[mask, step] |= np.uint64(0xFF << 8 * places[byte])
-                    places[byte] -= 1 << step
-        for byte in way:
-            table[mask, ROUNDS] |= np.uint64(0xFF << 8 * byte)
-    return table
+        named = [byte for byte in range(_BYTES) if mask >> byte & 1]
+        places[mask, 0, : len(named)] = named
+        places[mask, 1, named] = range(len(named))
+    return places.view("<u8")[:, :, 0].astype(np.uint64)
 
 
-MOVES = _moves()
-_LOW_BITS = np.uint64(0x0101010101010101)
-_HIGH_BITS = np.uint64(0x8080808080808080)
-_REST = ~_HIGH_BITS
-_GATHER = np.uint64(0x0102040810204080)  # bit 8·i goes to bit 56 + i
+PLACES = _places()
 
 
-@kernel
-def mask_of(word):
+@instruction
+def mask_of(_context: Any, word: Any) -> Any:
     """The mask of a word's bytes."""
-    high = ((word & _REST) + _REST | word) & _HIGH_BITS
-    return (high >> np.uint64(7)) * _GATHER >> np.uint64(56)
+
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        octets = _in_vector(builder, values[0])
+        zeros = ir.Constant(octets.type, [0] * 2 * _BYTES)
+        mask = builder.bitcast(builder.icmp_unsigned("!=", octets, zeros), I16)
+        return builder.zext(mask, I64)
+
+    return types.uint64(types.uint64), codegen
+
+
+@instruction
+def _moved(_context: Any, word: Any, places: Any) -> Any:
+    """Byte i of the result is the one that byte i of `places` names, or zero for `_NONE`."""
+
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        name = byte_shuffle()
+        return _move_one_by_one(builder, *values) if name is None else _move(builder, name, *values)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+def _in_vector(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
+    """Sixteen bytes, as registers have them, of which the upper eight are zero."""
+    words = builder.insert_element(ir.Constant(ir.VectorType(I64, 2), [0, 0]), word, I64(0))
+    return builder.bitcast(words, ir.VectorType(I8, 2 * _BYTES))
+
+
+def _move(builder: ir.IRBuilder, name: str, word: ir.Value, places: ir.Value) -> ir.Value:
+    octets = _in_vector(builder, word)
+    moved = call_llvm(builder, name, octets.type, octets, _in_vector(builder, places))
+    return builder.extract_element(builder.bitcast(moved, ir.VectorType(I64, 2)), I64(0))
+
+
+def _move_one_by_one(builder: ir.IRBuilder, word: ir.Value, places: ir.Value) -> ir.Value:
+    result = I64(0)
+    for index in range(_BYTES):
+        place = builder.and_(builder.lshr(places, I64(8 * index)), I64(0xFF))
+        named = builder.icmp_unsigned("<", place, I64(_BYTES))
+        shift = builder.shl(builder.and_(place, I64(_BYTES - 1)), I64(3))
+        octet = builder.and_(builder.lshr(word, shift), I64(0xFF))
+        octet = builder.select(named, builder.shl(octet, I64(8 * index)), I64(0))
+        result = builder.or_(result, octet)
+    return result
 
 
 @kernel
 def compress(word, mask):
     """The bytes that the mask names, moved together to the low end; the rest is zero."""
-    # All other bytes are zero already
-    for step in range(ROUNDS):
-        moving = word & MOVES[mask, step]
-        word = word ^ moving | moving >> np.uint64(8 << step)
-    return word
+    return _moved(word, PLACES[mask, 0])
 
 
 @kernel
 def expand(word, mask):
     """The inverse of `compress`: the lowest bytes of a word, moved to where the mask has ones."""
-    for back in range(ROUNDS):
-        step = ROUNDS - 1 - back
-        moving = MOVES[mask, step]
-        shifted = word << np.uint64(8 << step)
-        word = word & ~moving | shifted & moving
-    return word & MOVES[mask, ROUNDS]
+    return _moved(word, PLACES[mask, 1])

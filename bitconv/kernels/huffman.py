@@ -12,7 +12,7 @@ from bitconv.kernels.cache import kernel
 from bitconv.kernels.records import LONGEST_CODE
 from bitconv.kernels.words import WORD_BYTES, load_some, load_word, store_half, store_word
 
-_WRITES = 3  # bytes, escaped or not, that a word has room for behind seven bits
+_WRITES = 5  # codes that a word has room for behind seven bits
 _LOOKUPS = 5  # codes or pairs of codes that are in a word, even if seven bits are gone
 _ROOM = 2 * _LOOKUPS
 _PEEK = np.uint64(2**LONGEST_CODE - 1)
@@ -29,7 +29,7 @@ def write_bytes(symbols, first, end, codes, out, size, at):
     Parameters
     ----------
     symbols : uint8 array
-    codes : uint32 array of shape (256,)
+    codes : uint32 array of shape (512,)
         `HuffmanCode.writing_table`.
     out : uint8 array
         The stream. A whole word is written at a time, so bytes behind the end change.
@@ -50,26 +50,43 @@ def write_bytes(symbols, first, end, codes, out, size, at):
     word = np.uint64(out[place]) & ((np.uint64(1) << held) - np.uint64(1))
     index = np.uint64(first)
     for _ in range((end - first) // _WRITES):
-        for _ in range(_WRITES):
-            word, held = _append(word, held, codes[symbols[index]])
-            index += np.uint64(1)
+        longer, more = word, held
+        for ahead in range(_WRITES):
+            longer, more = _append(longer, more, codes, symbols[index + np.uint64(ahead)])
+        if more > _SHIFT:  # there are escapes
+            at = _write_slowly(symbols, index, _WRITES, codes, out, size, place, word, held)
+            if at < 0:
+                return -1
+            place, held = at >> 3, np.uint64(at & 7)
+            word = np.uint64(out[place])
+        else:
+            place, word, held = _flush(out, place, longer, more)
+        if place + WORD_BYTES > size:
+            return -1
+        index += np.uint64(_WRITES)
+    return _write_slowly(
+        symbols, index, (end - first) % _WRITES, codes, out, size, place, word, held
+    )
+
+
+@kernel
+def _write_slowly(symbols, index, count, codes, out, size, place, word, held):
+    """`write_bytes` of `count` bytes from a word that holds some bits, one byte after another."""
+    for ahead in range(count):
+        word, held = _append(word, held, codes, symbols[index + np.uint64(ahead)])
         place, word, held = _flush(out, place, word, held)
         if place + WORD_BYTES > size:
             return -1
-    for _ in range((end - first) % _WRITES):
-        word, held = _append(word, held, codes[symbols[index]])
-        index += np.uint64(1)
-    place, word, held = _flush(out, place, word, held)
-    if place + WORD_BYTES > size:
-        return -1
     out[place] = np.uint8(word)
     return (place << 3) + np.int64(held)
 
 
 @kernel
-def _append(word, held, code):
-    """A word that holds some bits, with those of a code behind them."""
-    return word | np.uint64(code) >> np.uint64(8) << held, held + (np.uint64(code) & _BYTE)
+def _append(word, held, codes, symbol):
+    """A word that holds some bits, with those of a byte's code behind them."""
+    entry = np.uint64(symbol) << np.uint64(1)
+    code, taken = np.uint64(codes[entry]), np.uint64(codes[entry | np.uint64(1)])
+    return word | code << (held & _SHIFT), held + taken
 
 
 @kernel
@@ -113,15 +130,16 @@ def read_four(data, table, codes, symbols, at, bounds):
         window3 = load_word(data, at3 >> 3) >> np.uint64(at3 & 7)
         done0, done1 = np.uint64(index0) << _COUNT, np.uint64(index1) << _COUNT
         done2, done3 = np.uint64(index2) << _COUNT, np.uint64(index3) << _COUNT
+        taken0 = taken1 = taken2 = taken3 = np.uint64(0)
         for _ in range(_LOOKUPS):
-            window0, done0 = _look_up(table, symbols, window0, done0)
-            window1, done1 = _look_up(table, symbols, window1, done1)
-            window2, done2 = _look_up(table, symbols, window2, done2)
-            window3, done3 = _look_up(table, symbols, window3, done3)
-        at0, index0 = _moved_on(data, table, codes, symbols, at0, end0, window0, done0)
-        at1, index1 = _moved_on(data, table, codes, symbols, at1, end1, window1, done1)
-        at2, index2 = _moved_on(data, table, codes, symbols, at2, end2, window2, done2)
-        at3, index3 = _moved_on(data, table, codes, symbols, at3, end, window3, done3)
+            window0, done0, taken0 = _look_up(table, symbols, window0, done0)
+            window1, done1, taken1 = _look_up(table, symbols, window1, done1)
+            window2, done2, taken2 = _look_up(table, symbols, window2, done2)
+            window3, done3, taken3 = _look_up(table, symbols, window3, done3)
+        at0, index0 = _moved_on(data, table, codes, symbols, at0, end0, done0, taken0)
+        at1, index1 = _moved_on(data, table, codes, symbols, at1, end1, done1, taken1)
+        at2, index2 = _moved_on(data, table, codes, symbols, at2, end2, done2, taken2)
+        at3, index3 = _moved_on(data, table, codes, symbols, at3, end, done3, taken3)
     return (
         read_bytes(data, table, codes, symbols, at0, index0, end0),
         read_bytes(data, table, codes, symbols, at1, index1, end1),
@@ -135,19 +153,20 @@ def _look_up(table, symbols, window, done):
     """Take what a window begins with; an escape takes nothing, and is found again.
 
     `done` is the number of bits taken from the window, and from its second byte on the index of the
-    next symbol.
+    next symbol; what is returned last is what was added to it.
     """
     entry = np.uint64(table[window & _PEEK])
     store_half(symbols, np.int64(done >> _COUNT), entry >> _SYMBOLS)
-    return window >> (entry & _SHIFT), done + (entry & _COUNT_AND_BITS)
+    taken = entry & _COUNT_AND_BITS
+    return window >> (entry & _SHIFT), done + taken, taken
 
 
 @kernel
-def _moved_on(data, table, codes, symbols, at, end, window, done):
+def _moved_on(data, table, codes, symbols, at, end, done, taken):
     """Bits read and the next symbol, behind a window and behind the escape that it stopped at."""
     at += np.int64(done & _BYTE)
     index = np.int64(done >> _COUNT)
-    if index < end and np.uint64(table[window & _PEEK]) & _COUNT_AND_BITS == 0:
+    if taken == 0 and index < end:
         return read_bytes(data, table, codes, symbols, at, index, index + 1), index + 1
     return at, index
 
@@ -161,7 +180,7 @@ def read_bytes(data, table, codes, symbols, at, index, end):
     data : uint8 array
     table : uint32 array of shape (2 ** LONGEST_CODE,)
         `HuffmanCode.reading_table`.
-    codes : uint32 array of shape (256,)
+    codes : uint32 array of shape (512,)
         `HuffmanCode.writing_table`.
     symbols : uint8 array
     at : int
@@ -182,7 +201,7 @@ def read_bytes(data, table, codes, symbols, at, index, end):
             index += 2
         elif count:
             symbols[index] = symbol
-            at += np.int64(codes[symbol] & np.uint32(_BYTE))
+            at += np.int64(codes[2 * np.int64(symbol) + 1])
             index += 1
         else:
             symbols[index] = np.uint8(window >> np.uint64(symbol))

@@ -13,7 +13,7 @@ from bitconv.kernels.huffman import read_four, write_bytes
 from bitconv.kernels.records import LONGEST_CODE
 from bitconv.kernels.words import WORD_BYTES, count_bits, load_word, store_word
 
-_WRITING, _READING = 256, 2**LONGEST_CODE  # entries of the tables of a code
+_WRITING, _READING = 2 * 256, 2**LONGEST_CODE  # entries of the tables of a code
 TABLE_ENTRIES = 2 * (_WRITING + _READING)
 STREAMS = 4
 _HEAD = 2 * (STREAMS - 1)  # bytes in front: the lengths of all streams but the last one
