@@ -21,6 +21,7 @@ from bitconv.feature_maps.codec import Floats, Octets, calibration_maps, octets_
 from bitconv.feature_maps.levels import LARGEST_LEVEL, EightBitLevels
 from bitconv.feature_maps.masked_bytes import MaskedBytes, MaskedCodec
 from bitconv.feature_maps.parameter_reading import plain_setting, taken_exactly
+from bitconv.kernels.dct_matrix import POINTS
 from bitconv.kernels.records import DCT_CM
 from bitconv.parameters import plain
 
@@ -124,7 +125,7 @@ class DctCm(MaskedCodec):
         sample = values[:: -(-values.size // _SAMPLE)]
         allowed = _squared_error(sample, raw.restore(raw.quantize(sample)))
         choices: list[EightBitLevels | TransformedLevels] = [raw]
-        if sample.shape[-1] >= dct.POINTS:
+        if sample.shape[-1] >= POINTS:
             choices += _coarsest_transformed(fine, sample, allowed, coarseness)
         codecs = [cls(each, MaskedBytes.calibrate(_symbols(each, values))) for each in choices]
         return min(codecs, key=lambda codec: codec.code.bits(_symbols(codec.levels, sample)))

@@ -5,57 +5,63 @@ All sums are integers below 2²⁴, which float32 holds exactly, in whatever ord
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.dct_matrix import MATRIX, NORM, POINTS
+from bitconv.kernels.instructions import element_pointers, instruction
+from bitconv.kernels.microkernel import FLOAT, I64, broadcast, constant, store_vector
 
-DCT_POINTS = 8
-NORM = np.float32(1 / (64 * 8**0.5))  # to the length of the input
-_C64, _C89, _C83, _C75 = np.float32(64), np.float32(89), np.float32(83), np.float32(75)
-_C50, _C36, _C18 = np.float32(50), np.float32(36), np.float32(18)
+
+def _transform(matrix: NDArray[np.int64]) -> Callable[..., Any]:
+    """The code that multiplies eight floats with a matrix and NORM, in place.
+
+    The eight sums are the lanes of a vector, to which each float adds its product with a column.
+    """
+    vector = ir.VectorType(FLOAT, POINTS)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        floats, first = element_pointers(context, builder, signature, values)
+        place = builder.gep(floats, [first])
+        sums = ir.Constant(vector, None)
+        for index, column in enumerate(matrix.T.tolist()):
+            factor = broadcast(builder, builder.load(builder.gep(place, [I64(index)])), POINTS)
+            sums = builder.fadd(sums, builder.fmul(factor, ir.Constant(vector, column)))
+        store_vector(builder, builder.fmul(sums, constant(vector, float(NORM))), place)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+@instruction
+def _forward(_context: Any, values: Any, first: Any) -> Any:
+    """Transform the eight values from ``values[first]`` on."""
+    return types.void(values, types.int64), _transform(MATRIX)
+
+
+@instruction
+def _inverse(_context: Any, values: Any, first: Any) -> Any:
+    """Undo `_forward`, but for rounding."""
+    return types.void(values, types.int64), _transform(MATRIX.T)
 
 
 @kernel
 def forward_dct(values, channels):
     """Transform every whole block of eight channels of each pixel, in place."""
     for first in range(0, values.size, channels):
-        for start in range(first, first + channels - DCT_POINTS + 1, DCT_POINTS):
-            _forward(values[start : start + DCT_POINTS])
+        for start in range(first, first + channels - POINTS + 1, POINTS):
+            _forward(values, start)
 
 
 @kernel
 def inverse_dct(values, channels):
     """The inverse of `forward_dct`, but for rounding."""
     for first in range(0, values.size, channels):
-        for start in range(first, first + channels - DCT_POINTS + 1, DCT_POINTS):
-            _inverse(values[start : start + DCT_POINTS])
-
-
-@kernel
-def _forward(x):
-    s0, s1, s2, s3 = x[0] + x[7], x[1] + x[6], x[2] + x[5], x[3] + x[4]
-    d0, d1, d2, d3 = x[0] - x[7], x[1] - x[6], x[2] - x[5], x[3] - x[4]
-    even, odd, outer, inner = s0 + s3, s1 + s2, s0 - s3, s1 - s2
-    x[0] = _C64 * (even + odd) * NORM
-    x[1] = (_C89 * d0 + _C75 * d1 + _C50 * d2 + _C18 * d3) * NORM
-    x[2] = (_C83 * outer + _C36 * inner) * NORM
-    x[3] = (_C75 * d0 - _C18 * d1 - _C89 * d2 - _C50 * d3) * NORM
-    x[4] = _C64 * (even - odd) * NORM
-    x[5] = (_C50 * d0 - _C89 * d1 + _C18 * d2 + _C75 * d3) * NORM
-    x[6] = (_C36 * outer - _C83 * inner) * NORM
-    x[7] = (_C18 * d0 - _C50 * d1 + _C75 * d2 - _C89 * d3) * NORM
-
-
-@kernel
-def _inverse(x):
-    d0 = _C89 * x[1] + _C75 * x[3] + _C50 * x[5] + _C18 * x[7]
-    d1 = _C75 * x[1] - _C18 * x[3] - _C89 * x[5] - _C50 * x[7]
-    d2 = _C50 * x[1] - _C89 * x[3] + _C18 * x[5] + _C75 * x[7]
-    d3 = _C18 * x[1] - _C50 * x[3] + _C75 * x[5] - _C89 * x[7]
-    even, odd = _C64 * (x[0] + x[4]), _C64 * (x[0] - x[4])
-    outer, inner = _C83 * x[2] + _C36 * x[6], _C36 * x[2] - _C83 * x[6]
-    s0, s1, s2, s3 = even + outer, odd + inner, odd - inner, even - outer
-    x[0], x[7] = (s0 + d0) * NORM, (s0 - d0) * NORM
-    x[1], x[6] = (s1 + d1) * NORM, (s1 - d1) * NORM
-    x[2], x[5] = (s2 + d2) * NORM, (s2 - d2) * NORM
-    x[3], x[4] = (s3 + d3) * NORM, (s3 - d3) * NORM
+        for start in range(first, first + channels - POINTS + 1, POINTS):
+            _inverse(values, start)

@@ -13,6 +13,7 @@ from bitconv.errors import GraphError, InputError
 from bitconv.feature_maps import DctCm, ZeroMask, dct
 from bitconv.feature_maps.dct_cm import FINEST, TransformedLevels
 from bitconv.feature_maps.levels import EightBitLevels
+from bitconv.kernels.dct_matrix import POINTS
 
 A_KIND = st.sampled_from(sorted(KINDS))
 
@@ -56,7 +57,7 @@ def test_with_the_transform_the_error_of_a_level_is_bounded(shape, kind, seed, c
 @pytest.mark.parametrize("zero", [0, 100, 255])
 def test_no_coefficient_needs_more_than_a_signed_byte(zero):
     fine = EightBitLevels(1, zero)
-    corners = np.array(np.meshgrid(*[[0, 255]] * dct.POINTS)).reshape(dct.POINTS, -1).T - zero
+    corners = np.array(np.meshgrid(*[[0, 255]] * POINTS)).reshape(POINTS, -1).T - zero
     levels = TransformedLevels(fine, FINEST)
     numbers = levels.quantize(corners.astype(np.float32))
     assert np.abs(numbers).max() <= 127
