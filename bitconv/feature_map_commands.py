@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from bitconv.command_parts import check_place
+from bitconv.command_parts import check_chart, check_place
 from bitconv.shipped import model_path
 from bitconv.text import printable
 
 CALIBRATION_IMAGES = 1000  # evenly spread over all that are given
 IMAGES_HELP = (
-    "IMAGES are CIFAR-10's binary batches, a folder with one folder of pictures a class, or a "
-    "folder of pictures without labels."
+    "IMAGES are a binary batch of CIFAR-10, or the folder of all ({batches}); a folder with one "
+    "folder of pictures a class; or a folder of pictures without labels."
 )
 
 
-@click.command(epilog=IMAGES_HELP)
+@click.command(epilog=IMAGES_HELP.format(batches="of which the training batches are taken"))
 @click.argument("model")
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
@@ -42,6 +42,7 @@ def calibrate(model: str, images: Path, out: Path, codec: str, max_loss: float |
     is tested on.
     """
     from bitconv.feature_maps.calibration import calibrate as choose
+    from bitconv.feature_maps.calibration import check_choice
     from bitconv.feature_maps.sample import read_sample
     from bitconv.file import read, write
     from bitconv.model import Model
@@ -49,8 +50,9 @@ def calibrate(model: str, images: Path, out: Path, codec: str, max_loss: float |
 
     path = model_path(model)
     check_place(out, path)
+    check_choice(codec, max_loss)
     graph = read(path)
-    sample = read_sample(Model(graph), images, CALIBRATION_IMAGES)
+    sample = read_sample(Model(graph), images, CALIBRATION_IMAGES, training=True)
     with progress_bar("Trying codecs", "maps") as progress:
         result = choose(graph, sample, codec, max_loss, progress)
     write(result.graph, out)
@@ -58,7 +60,7 @@ def calibrate(model: str, images: Path, out: Path, codec: str, max_loss: float |
     print(f"{result}\n\nWrote {printable(str(out))} ({sizes} bytes).")
 
 
-@click.command(epilog=IMAGES_HELP)
+@click.command(epilog=IMAGES_HELP.format(batches="of which the test batch is taken"))
 @click.argument("model")
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option(
@@ -70,10 +72,7 @@ def calibrate(model: str, images: Path, out: Path, codec: str, max_loss: float |
 )
 def maps(model: str, images: Path, picture: Path | None) -> None:
     """Show what the codecs of a model's feature maps save, and what they cost."""
-    if picture is not None:  # what cannot be drawn is refused before anything is measured
-        from bitconv.profile_plot import check_format
-
-        check_format(picture)
+    check_chart(picture)
     from bitconv.feature_maps.report import report
     from bitconv.feature_maps.sample import read_sample
     from bitconv.file import read

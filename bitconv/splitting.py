@@ -80,6 +80,29 @@ class Lossless:
         return numbers.reshape(self.type.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """How a value travels by its codec.
+
+    Attributes
+    ----------
+    codec : Codec
+    shape : tuple of int
+        Of the value, for one image.
+    """
+
+    codec: Codec
+    shape: tuple[int, ...]
+
+    def encode(self, value: NDArray[Any]) -> bytes:
+        """The bytes of a value of one image."""
+        return self.codec.encode(value)
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """The value, as far as the codec keeps it; see `Codec.decode`."""
+        return self.codec.decode(data, self.shape)
+
+
 def _inflated(content: bytes, expected: int) -> bytes:
     inflater = zlib.decompressobj()
     try:
@@ -99,11 +122,11 @@ class FirstHalf:
     ----------
     model : Model
         Ends in the value.
-    coding : Codec or Lossless
+    coding : Coded or Lossless
     """
 
     model: Model
-    coding: Codec | Lossless
+    coding: Coded | Lossless
 
     def run(self, image: ImageLike) -> bytes:
         """The bytes for one image; see `Model.run`."""
@@ -126,11 +149,11 @@ class SecondHalf:
     ----------
     model : Model
         Starts from the value.
-    coding : Codec or Lossless
+    coding : Coded or Lossless
     """
 
     model: Model
-    coding: Codec | Lossless
+    coding: Coded | Lossless
 
     def run(self, data: bytes) -> Prediction:
         """The class scores of one image.
@@ -152,19 +175,18 @@ class SecondHalf:
 
     def predict(self, data: Sequence[bytes]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """What `Model.predict` of the whole network returns for a batch of images."""
-        if isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, list | tuple) or not all(map(_are_bytes, data)):
             raise InputError(
                 "predict takes the bytes of each image in a list; for one there is run"
             )
         batch = np.empty((len(data), *self.model.input_shape), np.float32)
         for target, each in zip(batch, data, strict=True):
-            value = self.coding.decode(bytes(each))
-            if value.shape != target.shape:
-                raise EncodedMapError(
-                    f"the bytes are of a map {value.shape}, expected {target.shape}"
-                )
-            target[:] = value
+            target[:] = self.coding.decode(bytes(each))
         return self.model.predict(batch)
+
+
+def _are_bytes(data: object) -> bool:
+    return isinstance(data, bytes | bytearray | memoryview)
 
 
 def split(
@@ -178,7 +200,7 @@ def split(
     behind = _needed_for(graph, graph.outputs, until=(after,))
     _check_cut(graph, after, before, behind)
     value, codec = graph.types[after], graph.codecs.get(after)
-    coding = Lossless(value) if codec is None else codec.codec
+    coding = Lossless(value) if codec is None else Coded(codec.codec, value.shape)
     halves = _first(graph, after, before), _second(graph, after, behind)
     models = [_model(half, threads, feature_maps) for half in halves]
     return FirstHalf(models[0], coding), SecondHalf(models[1], coding)

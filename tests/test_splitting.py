@@ -169,3 +169,10 @@ def test_one_message_in_place_of_a_list_is_refused():
     (data,) = first.predict(pictures(first.model.graph, 1))
     with pytest.raises(InputError, match="list"):
         second.predict(data)
+
+
+@pytest.mark.parametrize("data", [None, [None], ["x"]])
+def test_what_is_no_list_of_messages_is_refused(data):
+    _, second = Model(float_resnet()).split(after="map1")
+    with pytest.raises(InputError, match="list"):
+        second.predict(data)

@@ -119,24 +119,29 @@ def calibrate(
         In percent of the images: choose the settings that make the maps smallest while the network
         loses no more. Without it, every codec has its usual setting.
     progress : callable, optional
-        Called with the settings tried and the settings in all.
+        Called with the maps done and the maps in all.
 
     Raises
     ------
     InputError
         There is no such codec or no map for it, or the mildest settings lose too much.
     """
+    check_choice(codec, max_loss)
+    search = Search(graph, sample)
+    if max_loss is None:
+        return search.usual(CODECS[codec], progress)
+    kinds = [CODECS[name] for name in (SEARCHED if codec == BEST else (codec,))]
+    return search.within(max_loss, search.trials(kinds, progress))
+
+
+def check_choice(codec: str, max_loss: float | None) -> None:
+    """Raise `InputError` for what `calibrate` cannot choose by."""
     if codec not in (*CODECS, BEST):
         raise InputError(f"unknown codec {codec!r}; known are {', '.join([*CODECS, BEST])}")
     if max_loss is None and codec == BEST:
         raise InputError("the best codec is sought within a loss: say which, max_loss")
     if max_loss is not None and not 0 <= max_loss <= 100:
         raise InputError(f"max_loss takes a percentage from 0 to 100, found {max_loss}")
-    search = Search(graph, sample)
-    if max_loss is None:
-        return search.usual(CODECS[codec])
-    kinds = [CODECS[name] for name in (SEARCHED if codec == BEST else (codec,))]
-    return search.within(max_loss, search.trials(kinds, progress))
 
 
 class Search:
@@ -163,12 +168,16 @@ class Search:
         self._trial = sample.part(TRIAL_IMAGES)
         self._trial_scores = self._trial.scores(self._model)
 
-    def usual(self, kind: type[Codec], **settings: Any) -> Calibration:
+    def usual(
+        self, kind: type[Codec], progress: Progress | None = None, **settings: Any
+    ) -> Calibration:
         """The network with that codec in that setting for every map."""
         choices = {}
-        for name in self.names:
+        for done, name in enumerate(self.names):
             maps = self._maps(name)
             choices[name] = _choice(kind.calibrate(maps, **settings), maps)
+            if progress is not None:
+                progress(done + 1, len(self.names))
         return self._calibration(choices)
 
     def trials(

@@ -35,6 +35,7 @@ _LARGEST_EXTENT = 2**16 - 1
 _MOST_CHANNELS = 2**15
 
 HEADER_BYTES = _HEADER.size + _CHECK.size
+LARGEST_VALUE = 1e30  # so that no step, sum or error that calibration computes overflows
 
 
 class Codec(ABC):
@@ -163,14 +164,25 @@ class Codec(ABC):
         header = _HEADER.pack(_MAGIC, self.fingerprint, *shape, len(payload))
         return header + _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))) + payload
 
-    def decode(self, data: bytes) -> Floats:
+    def decode(self, data: bytes, shape: tuple[int, ...] | None = None) -> Floats:
         """The map (H, W, C) that `encode` was given, as far as the codec keeps it.
+
+        Parameters
+        ----------
+        data : bytes
+        shape : tuple of int, optional
+            The only shape to take, where bytes from elsewhere must not decide how much memory a map
+            needs.
 
         Raises
         ------
         EncodedMapError
-            Where the bytes are damaged, cut off, or of another codec than this.
+            Where the bytes are damaged, cut off, of another codec than this or of another shape.
+        InputError
+            `data` are no bytes.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise InputError(f"decode takes bytes, found {type(data).__name__}")
         if len(data) < HEADER_BYTES:
             raise EncodedMapError(
                 f"an encoded map has at least {HEADER_BYTES} bytes, found {len(data)}"
@@ -191,7 +203,10 @@ class Codec(ABC):
                 f"a map was encoded by another codec than this {self.name!r}, or with other "
                 "parameters"
             )
-        return self.decode_payload(np.frombuffer(payload, np.uint8), (height, width, channels))
+        found = (height, width, channels)
+        if shape is not None and found != tuple(shape):
+            raise EncodedMapError(f"the bytes are of a map {found}, expected {tuple(shape)}")
+        return self.decode_payload(np.frombuffer(payload, np.uint8), found)
 
     def encode_payload(self, feature_map: Floats, out: Octets) -> int:
         """Write the bytes of a map, without a header.
@@ -257,10 +272,13 @@ def octets_of(*arrays: NDArray[Any]) -> Octets:
 
 
 def calibration_maps(maps: ArrayLike) -> Floats:
-    """The maps of a layer (N, H, W, C), once they are seen to be finite; see `float_array`."""
+    """The maps of a layer (N, H, W, C), unless they are too large; see `float_array`."""
     values = float_array(maps, "the maps of a layer", "NHWC")
-    if not np.isfinite(values).all():
-        raise InputError("the maps of a layer must be finite in float32")
+    largest = np.abs(values).max()
+    if not largest <= LARGEST_VALUE:
+        raise InputError(
+            f"the maps of a layer are at most {LARGEST_VALUE:g} in magnitude, found {largest:g}"
+        )
     return values
 
 

@@ -40,7 +40,8 @@ class MapReport:
     sparsity : float
         The fraction of values that are zero.
     snr : float
-        Signal over the codec's noise in dB; infinite where nothing is lost.
+        Signal over the codec's noise in dB; infinite where nothing is lost, and below zero where
+        nothing but noise is left.
     outlives_next_step : bool
         Whether ``feature_maps=True`` keeps it encoded, not only ``"all"``.
     """
@@ -190,15 +191,20 @@ def report(
     Raises
     ------
     InputError
-        The network has no codecs, or does not end in class scores.
+        The network has no codecs for maps that are stored, or does not end in class scores.
     """
     if not graph.codecs:
         raise InputError(
             "the model has no codecs for its feature maps; make them with: bitconv calibrate"
         )
     plain = Model(replace(graph, codecs={}))
-    some, every = (Model(graph, feature_maps=which) for which in (True, "all"))
     maps, stored = [], stored_maps(plain.graph)
+    if graph.codecs.keys().isdisjoint(each.name for each in stored):
+        raise InputError(
+            f"the codecs are for {', '.join(map(repr, graph.codecs))}, and running the network "
+            "stores no such map; make others with: bitconv calibrate"
+        )
+    some, every = (Model(graph, feature_maps=which) for which in (True, "all"))
     few = sample.part(SIZE_IMAGES)
     for done, each in enumerate(stored):
         maps.append(_map_report(graph, plain, each, few))
@@ -245,8 +251,14 @@ def _map_report(graph: Graph, plain: Model, stored: StoredMap, sample: Sample) -
         mode=codec.mode,
         encoded_bytes=total / len(maps),
         sparsity=float((maps == 0).mean()),
-        snr=10 * log10(_energy(maps) / noise) if noise else inf,
+        snr=_decibels(_energy(maps), noise),
     )
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if not noise:
+        return inf
+    return 10 * log10(signal / noise) if signal else -inf
 
 
 def _energy(values: NDArray[np.float32]) -> float:

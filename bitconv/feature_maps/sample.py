@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.classification import class_scores
-from bitconv.datasets import PICTURE_SUFFIXES, open_dataset
+from bitconv.datasets import PICTURE_SUFFIXES, Dataset, open_dataset
 from bitconv.errors import InputError
 from bitconv.evaluation import model_classes
 from bitconv.images import prepare
@@ -29,10 +29,21 @@ class Sample:
     images : uint8 array of shape (N, height, width, channels)
     targets : int64 array of shape (N,), or None
         The class of the network that each image belongs to, where that is known.
+
+    Raises
+    ------
+    InputError
+        There are no images, or not as many targets.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise InputError("a sample has at least one image, found none")
+        if self.targets is not None and len(self.targets) != len(self.images):
+            raise InputError(f"{len(self.images)} images have {len(self.targets)} targets")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +70,9 @@ class Sample:
         return 100 * int(lost) / len(self)
 
 
-def read_sample(model: Model, path: str | Path, most: int | None = None) -> Sample:
+def read_sample(
+    model: Model, path: str | Path, most: int | None = None, *, training: bool = False
+) -> Sample:
     """Prepared images of a file or folder.
 
     Parameters
@@ -69,24 +82,40 @@ def read_sample(model: Model, path: str | Path, most: int | None = None) -> Samp
         As `bitconv.datasets.open_dataset` takes it, or a folder of pictures without labels.
     most : int, optional
         Take no more images than that, evenly spread over all.
+    training : bool
+        As `bitconv.datasets.open_dataset` takes it.
 
     Raises
     ------
     InputError
-        There are no images, one cannot be read, or the network does not know a class.
+        There are no images, one cannot be read, or the network does not know a class; or there are
+        pictures without a class beside some that have one.
     """
     pictures: list[ImageLike] = list(_loose_pictures(Path(path)))
+    dataset = _dataset(path, training, required=not pictures)
     targets: NDArray[np.int64] | None = None
-    if pictures:
+    if dataset is None:
         pictures = [pictures[i] for i in spread(len(pictures), most)]
+    elif pictures:
+        raise InputError(
+            f"{path}: holds both pictures of no class, such as {pictures[0]}, and labelled images"
+        )
     else:
-        dataset = open_dataset(path)
         chosen = spread(len(dataset), most)
         pictures = [dataset.image(int(i)) for i in chosen]
         targets = model_classes(model, dataset)[dataset.targets[chosen]]
     preparation = model.graph.metadata.preparation
     images = [prepare(picture, model.input_shape, preparation) for picture in pictures]
     return Sample(np.stack(images), targets)
+
+
+def _dataset(path: str | Path, training: bool, required: bool) -> Dataset | None:
+    try:
+        return open_dataset(path, training=training)
+    except InputError:
+        if required:
+            raise
+        return None
 
 
 def spread(count: int, most: int | None) -> NDArray[np.int64]:

@@ -68,3 +68,20 @@ def test_the_loss_is_of_accuracy_where_labels_are_known():
 def test_an_empty_folder_is_refused(model, tmp_path):
     with pytest.raises(InputError, match="class folders"):
         read_sample(model, tmp_path)
+
+
+def test_a_sample_of_no_images_is_refused():
+    with pytest.raises(InputError, match="at least one image"):
+        Sample(np.zeros((0, 2, 2, 3), np.uint8))
+
+
+def test_a_sample_with_too_few_targets_is_refused():
+    with pytest.raises(InputError, match="2 images have 1 targets"):
+        Sample(np.zeros((2, 2, 2, 3), np.uint8), np.zeros(1, np.int64))
+
+
+def test_loose_pictures_beside_labelled_ones_are_refused(model, tmp_path):
+    for folder in (tmp_path, tmp_path / "red"):
+        save(folder, "picture.png", "red")
+    with pytest.raises(InputError, match="both pictures of no class"):
+        read_sample(model, tmp_path)
