@@ -30,7 +30,7 @@ PLAIN = "eight-bit"  # what the ratios are against, and the loss of 8 bits alone
 TRAINING_BATCH = "data_batch_1.bin"
 CALIBRATION_IMAGES = 1000
 LOSSES = (0.1, 0.5, 1.0)  # per cent of the training images
-BEGIN, END = "<!-- table, written by the command -->", "<!-- end of table -->"
+END = "<!-- end of table -->"
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ class Result:
         Against 8 bits.
     images, correct_before, correct, changed : int
         Test images; those right without and with codecs; labels that changed.
-    arena, arena_encoded, arena_all : int
-        Bytes for one image: without codecs, with ``feature_maps=True`` and with ``"all"``.
     """
 
     network: str
@@ -63,9 +61,6 @@ class Result:
     correct_before: int
     correct: int
     changed: int
-    arena: int
-    arena_encoded: int
-    arena_all: int
 
     @property
     def accuracy(self) -> float:
@@ -121,7 +116,6 @@ class Measuring:
             measured.correct_before,
             measured.correct_after,
             measured.changed,
-            *measured.arena_bytes,
         )
         print(result, flush=True)
         return result
@@ -135,7 +129,7 @@ def _of(choices: Sequence[Choice], codec: str) -> list[Choice]:
 
 HEADER = (
     *("network", "codec", "setting", "mean ratio", "total ratio", "mean to float32"),
-    *("accuracy, %", "loss, points", "labels changed", "memory, bytes", "encoded", "all"),
+    *("accuracy, %", "loss, points", "labels changed"),
 )
 
 
@@ -155,9 +149,6 @@ def table(results: Sequence[Result]) -> str:
                 f"{each.accuracy:.2f}",
                 f"{each.loss:.2f}",
                 f"{100 * each.changed / each.images:.2f} %",
-                f"{each.arena:,}",
-                f"{each.arena_encoded:,}",
-                f"{each.arena_all:,}",
             )
         )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -204,11 +195,14 @@ def write_results(results: Sequence[Result], path: Path) -> None:
         writer.writerows(astuple(result) for result in results)
 
 
-def write_table(page: Path, text: str) -> None:
-    """Replace what stands between the page's two marks."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+def write_table(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the page's mark of that name and the next end of a table."""
+    begin = f"<!-- table of {name}, written by the command -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, end, after = rest.partition(END)
+    if not (found and end):
+        raise SystemExit(f"{page}: has no marks {begin} and {END}")
+    page.write_text(f"{before}{begin}\n{text}\n{END}{after}")
 
 
 def main() -> None:
@@ -224,7 +218,7 @@ def main() -> None:
             results.append(result)
             write_results(results, options.docs / "feature-maps.csv")
     plot(results, options.docs / "feature-maps.svg")
-    write_table(options.docs / "feature-maps.md", table(results))
+    write_table(options.docs / "feature-maps.md", "ratios", table(results))
 
 
 if __name__ == "__main__":

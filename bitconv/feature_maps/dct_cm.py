@@ -108,27 +108,40 @@ class DctCm(MaskedCodec):
     def calibrate(  # type: ignore[override]  # each codec has settings of its own
         cls, maps: ArrayLike, coarseness: float = 4.0
     ) -> Self:
-        """The mode that takes fewer bits, with its codes.
+        """The one of `modes` that takes fewer bits.
 
         Parameters
         ----------
         maps : float array of shape (N, H, W, C)
         coarseness : float
-            Step of the levels in mode ``raw`` over that of the 8-bit levels, from 1 to 255. Mode
-            ``dct`` is as coarse as it can be with no larger squared error.
+            From 1 to 255.
+        """
+        sample = _sample(calibration_maps(maps))
+        codecs = cls.modes(maps, coarseness)
+        return min(codecs, key=lambda codec: codec.code.bits(_symbols(codec.levels, sample)))
+
+    @classmethod
+    def modes(cls, maps: ArrayLike, coarseness: float) -> list[Self]:
+        """The codec in each mode: ``raw``, and ``dct`` if there is one with no larger error.
+
+        Parameters
+        ----------
+        maps : float array of shape (N, H, W, C)
+        coarseness : float
+            Step of the levels in mode ``raw`` over that of the 8-bit levels. Mode ``dct`` is as
+            coarse as it can be with no larger squared error.
         """
         values = calibration_maps(maps)
         if not 1 <= plain_setting(coarseness, float, "coarseness") <= LARGEST_LEVEL:
             raise InputError(f"coarseness is from 1 to {LARGEST_LEVEL}, found {coarseness}")
         fine = EightBitLevels.calibrate(values)
         raw = EightBitLevels(fine.step * coarseness, fine.zero)
-        sample = values[:: -(-values.size // _SAMPLE)]
+        sample = _sample(values)
         allowed = _squared_error(sample, raw.restore(raw.quantize(sample)))
         choices: list[EightBitLevels | TransformedLevels] = [raw]
         if sample.shape[-1] >= POINTS:
             choices += _coarsest_transformed(fine, sample, allowed, coarseness)
-        codecs = [cls(each, MaskedBytes.calibrate(_symbols(each, values))) for each in choices]
-        return min(codecs, key=lambda codec: codec.code.bits(_symbols(codec.levels, sample)))
+        return [cls(each, MaskedBytes.calibrate(_symbols(each, values))) for each in choices]
 
     def parameters(self) -> dict[str, Any]:
         """Of the levels and the codes; `coarseness` is 0 without a transform."""
@@ -169,6 +182,11 @@ def _symbols(levels: EightBitLevels | TransformedLevels, maps: Floats) -> Octets
     if isinstance(levels, TransformedLevels):
         return levels.quantize(maps).astype(np.uint8)
     return levels.quantize(maps) - np.uint8(levels.zero)
+
+
+def _sample(maps: Floats) -> Floats:
+    """Some of many maps, to compare modes on."""
+    return maps[:: -(-maps.size // _SAMPLE)]
 
 
 def _coarsest_transformed(
