@@ -6,7 +6,8 @@ The codecs are calibrated on training images (``data_batch_1.bin``) and measured
 of the folder. Every codec is measured in each of its settings for all maps alike, and with the
 settings that calibration chooses for each map within a loss, which is one on the training images.
 The results go to ``docs/feature-maps.csv``, ``docs/feature-maps.svg`` and between the marks of
-``docs/feature-maps.md``.
+``docs/feature-maps.md``. It takes hours; the same command goes on with what is missing in the first
+of these files.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
+from functools import cached_property
 from pathlib import Path
+from typing import get_type_hints
 
 from bitconv import Model, read
 from bitconv.errors import InputError
@@ -63,6 +66,11 @@ class Result:
     changed: int
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What was measured."""
+        return self.network, self.codec, self.setting
+
+    @property
     def accuracy(self) -> float:
         return 100 * self.correct / self.images
 
@@ -85,21 +93,31 @@ class Measuring:
         self.test = read_sample(model, data, images)
         self.scores = self.test.scores(model)
 
-    def results(self) -> Iterator[Result]:
-        """Every codec in all its settings, then what calibration chooses."""
-        yield self._result(PLAIN, "", False, self.search.usual(CODECS[PLAIN]))
-        for codec in SEARCHED:
+    def results(self, known: set[tuple[str, str, str]]) -> Iterator[Result]:
+        """Every codec in all its settings, then what calibration chooses, but for what is known."""
+        for codec in (PLAIN, *SEARCHED):
             for settings in CODECS[codec].settings()[::3]:  # enough for a curve
                 setting = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-                found = self.search.usual(CODECS[codec], **settings)
-                yield self._result(codec, setting, False, found)
-        trials = self.search.trials([CODECS[codec] for codec in SEARCHED])
+                if (self.network, codec, setting) not in known:
+                    found = self.search.usual(CODECS[codec], **settings)
+                    yield self._result(codec, setting, False, found)
         for codec in (*SEARCHED[1:], BEST):
-            allowed = {name: _of(choices, codec) for name, choices in trials.items()}
             for loss in LOSSES:
-                with suppress(InputError):  # not even the mildest settings lose so little
-                    found = self.search.within(loss, allowed)
-                    yield self._result(codec, f"{loss} %", True, found)
+                if (self.network, codec, f"{loss} %") not in known:
+                    with suppress(InputError):  # not even the mildest settings lose so little
+                        found = self.search.within(loss, self._choices(codec))
+                        yield self._result(codec, f"{loss} %", True, found)
+
+    @cached_property
+    def _trials(self) -> dict[str, list[Choice]]:
+        return self.search.trials([CODECS[codec] for codec in SEARCHED])
+
+    def _choices(self, codec: str) -> dict[str, list[Choice]]:
+        """What there is to choose from for each map, of one codec or for the best of all."""
+        return {
+            name: [each for each in choices if codec in (BEST, each.codec.codec.name)]
+            for name, choices in self._trials.items()
+        }
 
     def _result(self, codec: str, setting: str, chosen: bool, found: Calibration) -> Result:
         measured = report(found.graph, self.test, before=self.scores)
@@ -119,10 +137,6 @@ class Measuring:
         )
         print(result, flush=True)
         return result
-
-
-def _of(choices: Sequence[Choice], codec: str) -> list[Choice]:
-    return [choice for choice in choices if codec in (BEST, choice.codec.codec.name)]
 
 
 # --- Page ------------------------------------------------------------------------------------
@@ -188,11 +202,29 @@ def plot(results: Sequence[Result], path: Path) -> None:
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:
-    """The raw results, a line each."""
-    with path.open("w", newline="") as file:
+    """The raw results, a line each; an interruption leaves the file as it was."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(Result))
         writer.writerows(astuple(result) for result in results)
+    part.replace(path)
+
+
+def read_results(path: Path) -> list[Result]:
+    """What `write_results` wrote; nothing where there is no file."""
+    if not path.exists():
+        return []
+    kinds = get_type_hints(Result)
+    with path.open(newline="") as file:
+        return [
+            Result(**{name: _read(kinds[name], text) for name, text in line.items()})
+            for line in csv.DictReader(file)
+        ]
+
+
+def _read(kind: type, text: str) -> str | int | float | bool:
+    return text == "True" if kind is bool else kind(text)
 
 
 def write_table(page: Path, name: str, text: str) -> None:
@@ -212,11 +244,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="test images; all when not given")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the results go")
     options = parser.parse_args()
-    results: list[Result] = []
+    path = options.docs / "feature-maps.csv"
+    results = read_results(path)
     for model in options.models:
-        for result in Measuring(model, options.data, options.images).results():
+        known = {result.key for result in results}
+        for result in Measuring(model, options.data, options.images).results(known):
             results.append(result)
-            write_results(results, options.docs / "feature-maps.csv")
+            write_results(results, path)
     plot(results, options.docs / "feature-maps.svg")
     write_table(options.docs / "feature-maps.md", "ratios", table(results))
 
