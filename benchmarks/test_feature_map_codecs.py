@@ -16,7 +16,7 @@ from report import CODED_SHAPE as SHAPE
 
 from bitconv.feature_maps import CODECS
 from bitconv.feature_maps.codec import Codec
-from bitconv.kernels.feature_maps import decoder, encoder
+from bitconv.kernels.registry import DECODE, ENCODE, strip_coder
 
 VALUES = prod(SHAPE)
 DENSITIES = (0.2, 0.5, 0.8)  # of a late map of a ResNet, an early one, and its residual stream
@@ -33,13 +33,13 @@ class Prepared:
 
     def task(self, name: str) -> Callable[[], object]:
         """What encodes the map, or decodes its bytes, without Python around it."""
-        channels, constants = SHAPE[2], self.codec.constants
-        scratch = np.empty(self.codec.scratch_bytes(SHAPE), np.uint8)
-        if name == "encode":
-            encode, out = encoder(self.codec.name), np.empty(self.codec.bound(SHAPE), np.uint8)
-            return lambda: encode(self.values, channels, constants, scratch, out)
-        decode, values = decoder(self.codec.name), np.empty(VALUES, np.float32)
-        return lambda: decode(self.payload, channels, constants, scratch, values)
+        encodes, constants = name == "encode", self.codec.constants
+        coding = self.codec.encoding(SHAPE) if encodes else self.codec.decoding(SHAPE)
+        record, memory = coding.record, np.empty(coding.memory, np.uint8)
+        function = strip_coder(ENCODE if encodes else DECODE)
+        values = self.values if encodes else np.empty(VALUES, np.float32)
+        data = np.empty(self.codec.bound(SHAPE), np.uint8) if encodes else self.payload
+        return lambda: function(values, data, constants, record, memory)
 
 
 @cache

@@ -21,6 +21,7 @@ from bitconv.kernels.registry import (
     SPREAD,
     WALK,
     address,
+    link,
     needed_functions,
     walker,
 )
@@ -175,7 +176,9 @@ class Workspace:
 
 def functions_of(plan: Plan) -> list[str]:
     """What must be compiled before the plan can run, in order of first use."""
-    needed = [needed_functions(step.kernel, step.parallel) for step in plan.steps]
+    needed = [
+        needed_functions(step.kernel, step.functions.values(), step.parallel) for step in plan.steps
+    ]
     return list(dict.fromkeys((WALK, *(name for names in needed for name in names))))
 
 
@@ -183,6 +186,7 @@ def _calls(plan: Plan) -> NDArray[np.void]:
     """The steps as `walk` takes them; valid in this process as long as the plan is there."""
     calls = np.zeros(len(plan.steps), CALL)
     for call, step in zip(calls, plan.steps, strict=True):
+        link(step.parameters, step.functions)
         parameters, program = step.records
         call["kernel"] = address(step.kernel)
         call["run_program"] = address(PROGRAM) if KERNELS[step.kernel].runs_program else 0

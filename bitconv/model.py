@@ -328,8 +328,11 @@ class Model:
             for kind in dict.fromkeys((self._kind, "float32"))
             for images in (1, self._chunk(kind, MAX_BATCH, ()))
         ]
-        kernels = dict.fromkeys(step.kernel for plan in plans for step in plan.steps)
-        needed = [needed_functions(name, KERNELS[name].divisible) for name in kernels]
+        needed = [
+            needed_functions(step.kernel, step.functions.values(), KERNELS[step.kernel].divisible)
+            for plan in plans
+            for step in plan.steps
+        ]
         return list(dict.fromkeys((WALK, *(function for names in needed for function in names))))
 
     def split(self, after: str) -> tuple[FirstHalf, SecondHalf]:

@@ -8,9 +8,9 @@ from bitconv.compiler.arena import ALIGNMENT
 from bitconv.compiler.builder import Address, at
 from bitconv.compiler.context import Context, natural_layout
 from bitconv.compiler.fusion import Program
-from bitconv.feature_maps.codec import Codec, strip_pixels
+from bitconv.feature_maps.codec import Codec
+from bitconv.feature_maps.coding import Coding
 from bitconv.graph import Node, TensorType
-from bitconv.kernels.map_coding import workspace_bytes
 from bitconv.kernels.records import LENGTH_BYTES
 from bitconv.operators import DecodeMap, EncodeMap
 
@@ -26,22 +26,25 @@ def encode_map(context: Context, node: Node) -> None:
     slot = -(-(LENGTH_BYTES + operator.reserve) // LENGTH_BYTES) * LENGTH_BYTES
     target = context.builder.new_value(natural_layout(TensorType((slot,), "bytes")))
     context.values[node.name] = target
+    shape = (layout.height, layout.width, layout.channels)
+    coding = operator.codec.encoding(shape, gathered=not layout.dense)
     record = {
         **at("source", source),
         "rows": layout.height,
         "columns": layout.width,
-        "channels": layout.channels,
+        "gathers": not layout.dense,
         "target": Address(target.buffer, 8),
         "target_image": slot,
         "target_bytes": slot - LENGTH_BYTES,
-        **_codec_record(context, operator.codec, layout.channels),
+        **_coding_record(context, operator.codec, coding),
     }
     context.builder.add_step(
-        f"encode_{_kernel_name(operator.codec)}",
+        "encode_map",
         nodes=[node.name],
         reads={name: source},
         writes={node.name: target},
         records=[record],
+        functions=coding.functions,
         seconds=_seconds(context, name),
     )
 
@@ -51,7 +54,8 @@ def decode_map(context: Context, node: Node) -> None:
     operator, name = node.operator, node.inputs[0]
     assert isinstance(operator, DecodeMap)
     source = context.values[name]
-    height, width, channels = operator.shape
+    height, width, channels = operator.map_shape
+    coding = operator.codec.decoding(operator.map_shape)
     program = Program(context, channels, nodes=[node.name], in_place=True)
     program.follow(node.name)
     record = {
@@ -59,37 +63,32 @@ def decode_map(context: Context, node: Node) -> None:
         "source_image": source.layout.image,
         "rows": height,
         "columns": width,
-        "channels": channels,
-        **_codec_record(context, operator.codec, channels),
+        **_coding_record(context, operator.codec, coding),
     }
     context.builder.add_step(
-        f"decode_{_kernel_name(operator.codec)}",
+        "decode_map",
         nodes=program.nodes,
         reads={name: source, **program.reads},
         writes=program.writes,
         records=[record],
         program=program.instructions,
+        functions=coding.functions,
         seconds=_seconds(context, node.name),
     )
 
 
-def _codec_record(context: Context, codec: Codec, channels: int) -> dict[str, Any]:
-    """The fields that say what the codec knows, and where its kernel may work."""
+def _coding_record(context: Context, codec: Codec, coding: Coding) -> dict[str, Any]:
+    """The fields that say what the codec knows, what it does, and where its kernels may work."""
     builder = context.builder
     shares = builder.threads if builder.images > 1 else 1
-    scratch = codec.scratch_bytes((1, strip_pixels(channels), channels))
-    step = -(-workspace_bytes(channels, scratch) // ALIGNMENT) * ALIGNMENT
+    step = -(-coding.memory // ALIGNMENT) * ALIGNMENT
     return {
         "constants": builder.constants.add(codec.constants),
         "constant_bytes": codec.constants.nbytes,
         "workspace": Address(builder.new_scratch(shares * step), 8),
         "workspace_step": step,
-        "scratch_bytes": scratch,
+        **coding.numbers,
     }
-
-
-def _kernel_name(codec: Codec) -> str:
-    return codec.name.replace("-", "_")
 
 
 def _seconds(context: Context, name: str) -> float:

@@ -1,8 +1,7 @@
 """What every codec of feature maps has in common.
 
 A codec is calibrated once a layer. `Codec.encode` gives bytes that explain themselves, a header and
-a payload; the payload alone is what the engine keeps in its arena. Both come from the same kernels,
-which `bitconv.kernels.feature_maps` finds by the name of the codec.
+a payload; the payload alone is what the engine keeps in its arena. Both come from the same kernels.
 
 A payload is what the strips of a map, a few rows or a part of one, are encoded to, one after
 another.
@@ -22,7 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitconv.errors import EncodedMapError, GraphError, InputError
-from bitconv.kernels.records import STRIP_VALUES
+from bitconv.feature_maps.coding import Coding, Strip
+from bitconv.kernels.registry import DECODE, ENCODE, strip_coder
+from bitconv.kernels.strips import strip_pixels
 
 Shape = tuple[int, int, int]
 Octets = NDArray[np.uint8]
@@ -45,6 +46,8 @@ class Codec(ABC):
     """
 
     name: ClassVar[str]
+    transform: ClassVar[str]  # of `bitconv.kernels.registry.TRANSFORMS`
+    coder: ClassVar[str]  # of `bitconv.kernels.registry.CODERS`
 
     @property
     def mode(self) -> str:
@@ -105,9 +108,38 @@ class Codec(ABC):
     def least(self, shape: Shape) -> int:
         """Bytes that no payload of a map of this shape falls below."""
 
-    @abstractmethod
-    def scratch_bytes(self, shape: Shape) -> int:
-        """Bytes of memory that the kernels need beside map and payload."""
+    def pixel_symbols(self, channels: int) -> int:
+        """Bytes that the transform makes of a pixel."""
+        return channels
+
+    def encoding(self, shape: Shape, *, gathered: bool = False) -> Coding:
+        """How the kernels encode maps of a shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        gathered : bool
+            Whether there must be memory to gather the pixels of a strip in.
+        """
+        strip = self._strip(shape)
+        scratch = self._encoding_scratch(strip)
+        return strip.encoding(self.transform, self.coder, scratch, gathered)
+
+    def decoding(self, shape: Shape) -> Coding:
+        """How the kernels decode maps of a shape."""
+        strip = self._strip(shape)
+        return strip.decoding(self.transform, self.coder, self._decoding_scratch(strip))
+
+    def _strip(self, shape: Shape) -> Strip:
+        return Strip.of(shape, self.pixel_symbols(shape[2]))
+
+    def _encoding_scratch(self, _strip: Strip) -> int:
+        """Bytes that the transform needs to encode a strip."""
+        return 0
+
+    def _decoding_scratch(self, _strip: Strip) -> int:
+        """Bytes that the transform needs to decode a strip."""
+        return 0
 
     @cached_property
     def constants(self) -> Octets:
@@ -222,11 +254,10 @@ class Codec(ABC):
             Bytes written, or −1 where `out` is too short. What lies behind them in `out` may have
             been overwritten.
         """
-        from bitconv.kernels.feature_maps import encoder
-
-        shape = _shape(feature_map)
         values = np.array(feature_map, np.float32, order="C", copy=None).reshape(-1)
-        return int(encoder(self.name)(values, shape[2], self.constants, self._scratch(shape), out))
+        coding = self.encoding(_shape(feature_map))
+        memory = np.empty(coding.memory, np.uint8)
+        return int(strip_coder(ENCODE)(values, out, self.constants, coding.record, memory))
 
     def decode_payload(self, data: Octets, shape: Shape) -> Floats:
         """The map of a payload, which must be exactly as long as `encode_payload` said.
@@ -237,8 +268,6 @@ class Codec(ABC):
             Where the bytes cannot be a map of this shape. That they are another map's is noticed
             only by `decode`.
         """
-        from bitconv.kernels.feature_maps import decoder
-
         try:
             self.check(shape)
         except GraphError as error:
@@ -246,8 +275,9 @@ class Codec(ABC):
         values = None
         if self.least(shape) <= len(data) <= self.bound(shape):  # before much memory is taken
             values = np.empty(prod(shape), np.float32)
-            scratch = self._scratch(shape)
-            used = decoder(self.name)(data, shape[2], self.constants, scratch, values)
+            coding = self.decoding(shape)
+            memory = np.empty(coding.memory, np.uint8)
+            used = strip_coder(DECODE)(values, data, self.constants, coding.record, memory)
             if used == len(data):
                 return values.reshape(shape)
         raise EncodedMapError(f"{len(data)} bytes are no map {shape} of the codec {self.name!r}")
@@ -256,14 +286,6 @@ class Codec(ABC):
     def fingerprint(self) -> int:
         """CRC-32 of the name and of what the kernels take: equal for equal codecs."""
         return zlib.crc32(self.constants.tobytes(), zlib.crc32(self.name.encode()))
-
-    def _scratch(self, shape: Shape) -> Octets:
-        return np.empty(self.scratch_bytes(shape), np.uint8)
-
-
-def strip_pixels(channels: int) -> int:
-    """Pixels that are encoded together, by themselves, in maps of so many channels."""
-    return max(1, STRIP_VALUES // channels)
 
 
 def octets_of(*arrays: NDArray[Any]) -> Octets:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from bitconv.errors import GraphError, InputError
 from bitconv.feature_maps import dct
 from bitconv.feature_maps.codec import Floats, Octets, calibration_maps, octets_of
+from bitconv.feature_maps.coding import Strip
 from bitconv.feature_maps.levels import LARGEST_LEVEL, EightBitLevels
 from bitconv.feature_maps.masked_bytes import MaskedBytes, MaskedCodec
 from bitconv.feature_maps.parameter_reading import plain_setting, taken_exactly
@@ -93,6 +94,7 @@ class DctCm(MaskedCodec):
     code: MaskedBytes
 
     name: ClassVar[str] = "dct-cm"
+    transform: ClassVar[str] = "dct_cm"
 
     @property
     def mode(self) -> str:
@@ -166,7 +168,12 @@ class DctCm(MaskedCodec):
 
     def _constants(self) -> Octets:
         levels, coarseness = self._levels_and_coarseness()
-        return octets_of(np.array((levels.step, levels.zero, coarseness), DCT_CM), self.code.tables)
+        record = np.array((levels.step, levels.zero, coarseness), DCT_CM)
+        return octets_of(self.code.lengths, record)
+
+    def _encoding_scratch(self, strip: Strip) -> int:
+        """The distances of a strip as floats."""
+        return 4 * strip.values if self.mode == "dct" else 0
 
     def _symbols(self, strip: Floats) -> Octets:
         return _symbols(self.levels, strip)

@@ -22,6 +22,8 @@ class LevelCodec(Codec):
 
     levels: EightBitLevels
 
+    transform: ClassVar[str] = "levels"
+
     @classmethod
     def calibrate(  # type: ignore[override]  # there are no settings
         cls, maps: ArrayLike
@@ -52,6 +54,7 @@ class EightBit(LevelCodec):
     """
 
     name: ClassVar[str] = "eight-bit"
+    coder: ClassVar[str] = "plain"
 
     def bound(self, shape: Shape) -> int:
         """One byte a value."""
@@ -60,10 +63,6 @@ class EightBit(LevelCodec):
     def least(self, shape: Shape) -> int:
         """One byte a value."""
         return prod(shape)
-
-    def scratch_bytes(self, _shape: Shape) -> int:
-        """None."""
-        return 0
 
     def _encode_strip(self, strip: Floats) -> bytes:
         return self.levels.quantize(strip).tobytes()

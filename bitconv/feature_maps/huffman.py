@@ -1,4 +1,4 @@
-"""Canonical Huffman codes over bytes, built once from counts: the tables, and what they mean.
+"""Canonical Huffman codes over bytes, built from counts, and what they mean.
 
 A code is at most LONGEST bits long. Bytes that were not seen have no code of their own: they are
 written as the code of an escape and eight raw bits. All numbers enter a stream with their lowest
@@ -80,38 +80,12 @@ class HuffmanCode:
         lengths = self.lengths[:BYTES].astype(np.uint32)
         return np.where(lengths > 0, lengths, self.lengths[ESCAPE] + np.uint32(RAW_BITS))
 
-    @cached_property
-    def writing_table(self) -> NDArray[np.uint32]:
-        """How each byte is written: the bits and their number; shape (256, 2)."""
-        escape, symbols = int(self.lengths[ESCAPE]), np.arange(BYTES, dtype=np.uint32)
-        escaped = symbols << np.uint32(escape) | self.codes[ESCAPE]
-        codes = np.where(self.lengths[:BYTES] > 0, self.codes[:BYTES], escaped)
-        return np.stack([codes, self.taken], axis=-1)
-
-    @cached_property
-    def reading_table(self) -> NDArray[np.uint32]:
-        """What the next bits of a stream begin with; shape (2 ** LONGEST,).
-
-        ``second << 24 | first << 16 | count << 8 | bits``: one or two bytes and the bits that
-        they take together. An escape has the count and bits 0, and its length in place of a byte.
-        """
-        first = np.zeros(ENTRIES, np.uint32)
-        for symbol in np.flatnonzero(self.lengths):
-            first[self.codes[symbol] :: 1 << int(self.lengths[symbol])] = symbol
-        taken = self.lengths[first].astype(np.uint32)
-        behind = np.arange(ENTRIES) >> taken
-        second = first[behind]
-        both = taken + taken[behind]
-        escaped = first == ESCAPE
-        paired = ~escaped & (second != ESCAPE) & (both <= LONGEST)
-        count = np.where(paired, 2, np.where(escaped, 0, 1)).astype(np.uint32)
-        symbols = np.where(paired, second << 8, 0) | np.where(escaped, taken, first)
-        bits = np.where(paired, both, np.where(escaped, 0, taken))
-        return (symbols << 16 | count << 8 | bits).astype(np.uint32)
-
     def bits(self, symbols: NDArray[np.uint8]) -> Bits:
         """The stream of these bytes, a bit an element."""
-        pieces = [_bits_of(code, taken) for code, taken in self.writing_table.tolist()]
+        escape = int(self.lengths[ESCAPE])
+        escaped = np.arange(BYTES) << escape | self.codes[ESCAPE]
+        codes = np.where(self.lengths[:BYTES] > 0, self.codes[:BYTES], escaped)
+        pieces = [_bits_of(*each) for each in zip(codes.tolist(), self.taken.tolist(), strict=True)]
         return np.concatenate([np.zeros(0, np.uint8), *(pieces[symbol] for symbol in symbols)])
 
     def read(self, bits: Iterator[Any], count: int) -> NDArray[np.uint8]:

@@ -13,26 +13,23 @@ much less than four times the time of one.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bitconv.errors import EncodedMapError
-from bitconv.feature_maps.codec import Codec, Floats, Octets, Shape, strip_pixels
+from bitconv.feature_maps.codec import Codec, Floats, Octets, Shape
 from bitconv.feature_maps.huffman import HuffmanCode
 from bitconv.feature_maps.parameter_reading import octets
+from bitconv.kernels.records import LENGTHS_BYTES, MASKED_HEAD, MASKED_MOST, MASKED_SLACK
+from bitconv.kernels.strips import strip_pixels
 
 _STREAMS = 4
-_HEAD = 2 * (_STREAMS - 1)
 _UNCODED = b"\xff\xff"
-_MOST = 4  # bytes beyond the given ones that codes may take
-_SLACK = _MOST + 8  # those that the kernel may write to
-_WORD = 8
+_Things = TypeVar("_Things", Octets, range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +61,22 @@ class MaskedBytes:
         masks = _masks(symbols)
         return cls(HuffmanCode.from_symbols(masks), HuffmanCode.from_symbols(symbols[symbols > 0]))
 
-    @cached_property
-    def tables(self) -> NDArray[np.uint32]:
-        """What the kernels need: tables to write masks and bytes by, then those to read them by."""
-        codes = (self.masks, self.kept)
-        return np.concatenate(
-            [code.writing_table.ravel() for code in codes] + [code.reading_table for code in codes]
-        )
+    @property
+    def lengths(self) -> Octets:
+        """What the kernels need to know: the lengths of the codes, in whole words."""
+        lengths = np.concatenate([self.masks.lengths, self.kept.lengths])
+        return np.append(lengths, np.zeros(LENGTHS_BYTES - len(lengths), np.uint8))
 
     def bits(self, symbols: Octets) -> int:
         """The bits that the codes take for a string of bytes."""
         of_masks = np.bincount(_masks(symbols), minlength=256) @ self.masks.taken
         return int(of_masks + np.bincount(symbols[symbols > 0], minlength=256) @ self.kept.taken)
+
+    def least(self, count: int) -> int:
+        """The bytes that a string of so many takes at least."""
+        shortest = int(self.masks.taken.min())
+        streams = (-(-len(piece) * shortest // 8) for piece in _pieces(range(-(-count // 8))))
+        return min(len(_UNCODED) + count, MASKED_HEAD + sum(streams))
 
     def encode(self, symbols: Octets) -> bytes:
         """What the kernel `encode_masked` writes, in plain NumPy."""
@@ -86,7 +87,7 @@ class MaskedBytes:
         ]
         streams = [np.packbits(stream, bitorder="little").tobytes() for stream in bits]
         before = [len(stream) for stream in streams[:-1]]
-        if _HEAD + sum(before) + len(bits[-1]) // 8 > len(symbols) + _MOST:
+        if MASKED_HEAD + sum(before) + len(bits[-1]) // 8 > len(symbols) + MASKED_MOST:
             return _UNCODED + symbols.tobytes()
         return b"".join([*(length.to_bytes(2, "little") for length in before), *streams])
 
@@ -96,7 +97,7 @@ class MaskedBytes:
             if len(data) < 2 + count:
                 raise EncodedMapError(f"{2 + count} bytes are expected, found {len(data)}")
             return np.frombuffer(data[2 : 2 + count], np.uint8), 2 + count
-        ends = _HEAD + np.cumsum([0, *np.frombuffer(data[:_HEAD], "<u2")])
+        ends = MASKED_HEAD + np.cumsum([0, *np.frombuffer(data[:MASKED_HEAD], "<u2")])
         streams = [_Bits(data[first:end]) for first, end in pairwise([*ends, len(data)])]
         masks = _read(self.masks, streams, -(-count // 8))
         mask = np.unpackbits(masks, bitorder="little").astype(np.bool_)
@@ -109,13 +110,13 @@ def _masks(symbols: Octets) -> Octets:
     return np.packbits(symbols > 0, axis=-1, bitorder="little").reshape(-1)
 
 
-def _pieces(symbols: Octets) -> list[Octets]:
+def _pieces(symbols: _Things) -> list[_Things]:
     bounds = [len(symbols) * piece // _STREAMS for piece in range(_STREAMS + 1)]
     return [symbols[first:end] for first, end in pairwise(bounds)]
 
 
 def _read(code: HuffmanCode, streams: Sequence[_Bits], count: int) -> Octets:
-    lengths = map(len, _pieces(np.zeros(count, np.uint8)))
+    lengths = map(len, _pieces(range(count)))
     return np.concatenate([code.read(*each) for each in zip(streams, lengths, strict=True)])
 
 
@@ -143,10 +144,7 @@ class MaskedCodec(Codec):
 
     code: MaskedBytes
 
-    @property
-    def pixel_bytes(self) -> int | None:
-        """The bytes that a pixel becomes; None for one a channel."""
-        return None
+    coder: ClassVar[str] = "masked"
 
     @abstractmethod
     def _symbols(self, strip: Floats) -> Octets:
@@ -158,25 +156,23 @@ class MaskedCodec(Codec):
 
     def bound(self, shape: Shape) -> int:
         """The bytes as they are, the head of every strip, and a word to spare."""
-        height, width, channels = shape
-        strips = -(-height * width // strip_pixels(channels))
-        return height * width * (self.pixel_bytes or channels) + strips * _SLACK
+        return self._of_all_strips(shape, lambda count: count + MASKED_SLACK)
 
     def least(self, shape: Shape) -> int:
-        """One bit a mask."""
-        height, width, channels = shape
-        return height * width * (self.pixel_bytes or channels) // (8 * 8)
+        """The heads of all strips, and the shortest code for every mask."""
+        return self._of_all_strips(shape, self.code.least)
 
-    def scratch_bytes(self, shape: Shape) -> int:
-        """The bytes of a strip, their masks and those to keep, in whole words; and as floats."""
-        count = strip_pixels(shape[2]) * (self.pixel_bytes or shape[2])
-        room = (count + 2 * _WORD - 1) // _WORD * _WORD
-        return 2 * room + -(-room // 8 // _WORD) * _WORD + 4 * count
+    def _of_all_strips(self, shape: Shape, size: Callable[[int], int]) -> int:
+        """The sum of what `size` gives for the number of bytes that each strip becomes."""
+        height, width, channels = shape
+        each, length = self.pixel_symbols(channels), strip_pixels(channels)
+        whole, rest = divmod(height * width, length)
+        return whole * size(each * length) + (size(each * rest) if rest else 0)
 
     def _encode_strip(self, strip: Floats) -> bytes:
         return self.code.encode(self._symbols(strip).reshape(-1))
 
     def _decode_strip(self, data: bytes, shape: tuple[int, ...]) -> tuple[Floats, int]:
         pixels, channels = shape
-        symbols, used = self.code.decode(data, pixels * (self.pixel_bytes or channels))
+        symbols, used = self.code.decode(data, pixels * self.pixel_symbols(channels))
         return self._values(symbols.reshape(pixels, -1)), used

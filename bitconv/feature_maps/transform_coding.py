@@ -18,18 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitconv.errors import GraphError, InputError
-from bitconv.feature_maps.codec import (
-    Floats,
-    Octets,
-    Shape,
-    calibration_maps,
-    octets_of,
-    strip_pixels,
-)
+from bitconv.feature_maps.codec import Floats, Octets, Shape, calibration_maps, octets_of
+from bitconv.feature_maps.coding import Strip
 from bitconv.feature_maps.levels import LARGEST_LEVEL, EightBitLevels, positive_step
 from bitconv.feature_maps.masked_bytes import MaskedBytes, MaskedCodec
 from bitconv.feature_maps.parameter_reading import plain_setting, taken_exactly
-from bitconv.kernels.records import TRANSFORM_CODING
+from bitconv.kernels.records import PIXELS_BLOCK, RESTORED_CHANNELS, TRANSFORM_CODING
 from bitconv.parameters import finite_float32, plain
 
 LARGEST = 127  # number of steps, to either side
@@ -141,6 +135,7 @@ class TransformCoding(MaskedCodec):
     code: MaskedBytes
 
     name: ClassVar[str] = "transform-coding"
+    transform: ClassVar[str] = "components"
 
     @classmethod
     def settings(cls) -> list[dict[str, Any]]:
@@ -183,10 +178,6 @@ class TransformCoding(MaskedCodec):
                 f"{shape[2]}"
             )
 
-    def scratch_bytes(self, shape: Shape) -> int:
-        """That of the masks, and the centred pixels of a strip as floats."""
-        return super().scratch_bytes(shape) + 4 * strip_pixels(shape[2]) * shape[2]
-
     def parameters(self) -> dict[str, Any]:
         """See the attributes of `PrincipalComponents` and `MaskedBytes`."""
         return {
@@ -211,15 +202,23 @@ class TransformCoding(MaskedCodec):
     def _constants(self) -> Octets:
         axes = self.axes
         record = np.array((axes.step, axes.components, axes.after_relu), TRANSFORM_CODING)
-        padding = np.zeros(axes.channels % 2, np.float32)  # to whole words
-        return octets_of(
-            record, self.code.tables, axes.basis, axes.basis.T.copy(), axes.mean, padding
-        )
+        floats = axes.basis.size + axes.mean.size
+        padding = np.zeros(floats % 2, np.float32)  # to whole words
+        return octets_of(self.code.lengths, record, axes.basis, axes.mean, padding)
 
-    @property
-    def pixel_bytes(self) -> int:
+    def pixel_symbols(self, _channels: int) -> int:
         """K."""
         return self.axes.components
+
+    def _encoding_scratch(self, strip: Strip) -> int:
+        """Some pixels, and the components of a strip, as floats."""
+        return 4 * (PIXELS_BLOCK * strip.channels + strip.symbols)
+
+    def _decoding_scratch(self, strip: Strip) -> int:
+        """A part of the basis; components and some channels of some pixels; all as floats."""
+        channels = min(RESTORED_CHANNELS, strip.channels)
+        each = strip.pixel_symbols + channels
+        return 4 * (channels * strip.pixel_symbols + PIXELS_BLOCK * each)
 
     def _symbols(self, strip: Floats) -> Octets:
         return self.axes.quantize(strip)

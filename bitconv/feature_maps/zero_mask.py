@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from bitconv.errors import EncodedMapError
-from bitconv.feature_maps.codec import Floats, Shape, strip_pixels
+from bitconv.feature_maps.codec import Floats, Shape
 from bitconv.feature_maps.eight_bit import LevelCodec
+from bitconv.kernels.strips import strip_pixels
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ZeroMask(LevelCodec):
     """
 
     name: ClassVar[str] = "zero-mask"
+    coder: ClassVar[str] = "zero_mask"
 
     def bound(self, shape: Shape) -> int:
         """Nine bits a value, the ends of the masks of strips, and a word to spare."""
@@ -36,10 +38,6 @@ class ZeroMask(LevelCodec):
         height, width, channels = shape
         whole, rest = divmod(height * width, strip_pixels(channels))
         return whole * _mask_bytes(strip_pixels(channels) * channels) + _mask_bytes(rest * channels)
-
-    def scratch_bytes(self, shape: Shape) -> int:
-        """The levels of a strip, in whole words."""
-        return 8 * _mask_bytes(strip_pixels(shape[2]) * shape[2])
 
     def _encode_strip(self, strip: Floats) -> bytes:
         levels = self.levels.quantize(strip).reshape(-1) ^ np.uint8(self.levels.zero)

@@ -36,10 +36,14 @@ def kernel(function: Callable[..., Any], *, parallel: bool = False) -> Any: ...
 
 
 @overload
-def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]: ...
+def kernel(
+    *, parallel: bool = False, inline: bool = False
+) -> Callable[[Callable[..., Any]], Any]: ...
 
 
-def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, parallel: bool = False, inline: bool = False
+) -> Any:
     """Compile a function with Numba on its first call, and keep the code on disk.
 
     Arithmetic follows NumPy (a division by zero gives infinity or NaN) and is never reordered, and
@@ -52,10 +56,18 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
         encloses has no name.
     parallel : bool
         Spread the `prange` loops over Numba's threads.
+    inline : bool
+        Compile it as a part of its callers alone. Otherwise it is optimized by itself before it is
+        with each of them, which takes time where functions call functions that call functions.
     """
     if function is None:
-        return partial(kernel, parallel=parallel)
-    dispatcher = numba.njit(nogil=True, error_model="numpy", parallel=parallel)(function)
+        return partial(kernel, parallel=parallel, inline=inline)
+    dispatcher = numba.njit(
+        nogil=True,
+        error_model="numpy",
+        parallel=parallel,
+        inline="always" if inline else "never",
+    )(function)
     folder = cache_directory()
     source = digest_of(Path(function.__code__.co_filename))
     if folder is not None and source is not None and function.__closure__ is None:

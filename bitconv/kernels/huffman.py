@@ -1,7 +1,7 @@
 """Static Huffman codes over bytes: writing and reading streams of bits.
 
 Bit i of a stream is bit ``i % 8`` of byte ``i // 8``. What the tables hold is said where they are
-made, in `bitconv.feature_maps.huffman`.
+made, in `bitconv.kernels.huffman_tables`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ _BYTE = np.uint64(0xFF)
 _SYMBOLS, _COUNT = np.uint64(16), np.uint64(8)  # where they start in an entry to read by
 _COUNT_AND_BITS = np.uint64(0xFFFF)
 _SHIFT = np.uint64(63)
+STREAMS = 4
 
 
-@kernel
-def write_bytes(symbols, first, end, codes, out, size, at):
+@kernel(inline=True)
+def write_bytes(symbols, first, end, table, out, size, at):
     """Append the codes of ``symbols[first:end]`` to a stream.
 
     Parameters
     ----------
     symbols : uint8 array
-    codes : uint32 array of shape (512,)
-        `HuffmanCode.writing_table`.
+    table : uint32 array of shape (WRITE_ENTRIES,)
+        See `prepare_writing`.
     out : uint8 array
         The stream. A whole word is written at a time, so bytes behind the end change.
     size : int
@@ -52,9 +53,9 @@ def write_bytes(symbols, first, end, codes, out, size, at):
     for _ in range((end - first) // _WRITES):
         longer, more = word, held
         for ahead in range(_WRITES):
-            longer, more = _append(longer, more, codes, symbols[index + np.uint64(ahead)])
+            longer, more = _append(longer, more, table, symbols[index + np.uint64(ahead)])
         if more > _SHIFT:  # there are escapes
-            at = _write_slowly(symbols, index, _WRITES, codes, out, size, place, word, held)
+            at = _write_slowly(symbols, index, _WRITES, table, out, size, place, word, held)
             if at < 0:
                 return -1
             place, held = at >> 3, np.uint64(at & 7)
@@ -65,15 +66,15 @@ def write_bytes(symbols, first, end, codes, out, size, at):
             return -1
         index += np.uint64(_WRITES)
     return _write_slowly(
-        symbols, index, (end - first) % _WRITES, codes, out, size, place, word, held
+        symbols, index, (end - first) % _WRITES, table, out, size, place, word, held
     )
 
 
-@kernel
-def _write_slowly(symbols, index, count, codes, out, size, place, word, held):
+@kernel(inline=True)
+def _write_slowly(symbols, index, count, table, out, size, place, word, held):
     """`write_bytes` of `count` bytes from a word that holds some bits, one byte after another."""
     for ahead in range(count):
-        word, held = _append(word, held, codes, symbols[index + np.uint64(ahead)])
+        word, held = _append(word, held, table, symbols[index + np.uint64(ahead)])
         place, word, held = _flush(out, place, word, held)
         if place + WORD_BYTES > size:
             return -1
@@ -81,15 +82,15 @@ def _write_slowly(symbols, index, count, codes, out, size, place, word, held):
     return (place << 3) + np.int64(held)
 
 
-@kernel
-def _append(word, held, codes, symbol):
+@kernel(inline=True)
+def _append(word, held, table, symbol):
     """A word that holds some bits, with those of a byte's code behind them."""
     entry = np.uint64(symbol) << np.uint64(1)
-    code, taken = np.uint64(codes[entry]), np.uint64(codes[entry | np.uint64(1)])
+    code, taken = np.uint64(table[entry]), np.uint64(table[entry | np.uint64(1)])
     return word | code << (held & _SHIFT), held + taken
 
 
-@kernel
+@kernel(inline=True)
 def _flush(out, place, word, held):
     """Write all bits; those of the last byte, if it is not full, are held still."""
     store_word(out, place, word)
@@ -97,31 +98,57 @@ def _flush(out, place, word, held):
     return place + np.int64(full >> np.uint64(3)), word >> full, held & np.uint64(7)
 
 
-@kernel
-def read_four(data, table, codes, symbols, at, bounds):
-    """`read_bytes` of four streams at once.
+@kernel(inline=True)
+def read_four(data, table, lengths, symbols, count, at, index):
+    """Read the STREAMS pieces of ``symbols[:count]``, each from a stream of its own, at once.
 
     A processor waits for each entry before it can look up the next one; meanwhile it can do the
     same for other streams.
 
     Parameters
     ----------
-    at : tuple of 4 int
-        Bits read before, of each stream.
-    bounds : tuple of 5 int
-        Stream i is that of ``symbols[bounds[i]:bounds[i + 1]]``.
+    data, table, lengths, symbols
+        See `read_bytes`.
+    at : int64 array of shape (STREAMS,)
+        Bits read before, and afterwards, of each stream.
+    index : int64 array of shape (STREAMS,)
+        For the next symbol of each stream.
+    """
+    for piece in range(STREAMS):
+        index[piece] = first_of(count, piece)
+    escaped = True
+    while escaped:
+        escaped = _read_to_an_escape(data, table, symbols, count, at, index)
+        for piece in range(STREAMS):
+            end = first_of(count, piece + 1)
+            end = min(index[piece] + 1, end) if escaped else end
+            at[piece] = read_bytes(data, table, lengths, symbols, at[piece], index[piece], end)
+            index[piece] = end
+
+
+@kernel(inline=True)
+def first_of(count, piece):
+    """Where a piece of `count` things starts, of STREAMS pieces, and the one before it ends."""
+    return count * piece // STREAMS
+
+
+@kernel(inline=True)
+def _read_to_an_escape(data, table, symbols, count, at, index):
+    """Read from all streams until one stands at an escape, or has few symbols or bytes left.
 
     Returns
     -------
-    tuple of 4 int
-        Bits read, of each stream.
+    bool
+        Whether a stream stands at an escape.
     """
-    at0, at1, at2, at3 = at
-    index0, index1, index2, index3, end = bounds
-    end0, end1, end2 = bounds[1:4]
+    at0, at1, at2, at3 = at[0], at[1], at[2], at[3]
+    index0, index1, index2, index3 = index[0], index[1], index[2], index[3]
+    end0, end1, end2 = first_of(count, 1), first_of(count, 2), first_of(count, 3)
     last = data.size - WORD_BYTES
+    escaped = False
     while (
-        min(min(end0 - index0, end1 - index1), min(end2 - index2, end - index3)) >= _ROOM
+        not escaped
+        and min(min(end0 - index0, end1 - index1), min(end2 - index2, count - index3)) >= _ROOM
         and max(max(at0, at1), max(at2, at3)) >> 3 <= last
     ):
         window0 = load_word(data, at0 >> 3) >> np.uint64(at0 & 7)
@@ -136,19 +163,17 @@ def read_four(data, table, codes, symbols, at, bounds):
             window1, done1, taken1 = _look_up(table, symbols, window1, done1)
             window2, done2, taken2 = _look_up(table, symbols, window2, done2)
             window3, done3, taken3 = _look_up(table, symbols, window3, done3)
-        at0, index0 = _moved_on(data, table, codes, symbols, at0, end0, done0, taken0)
-        at1, index1 = _moved_on(data, table, codes, symbols, at1, end1, done1, taken1)
-        at2, index2 = _moved_on(data, table, codes, symbols, at2, end2, done2, taken2)
-        at3, index3 = _moved_on(data, table, codes, symbols, at3, end, done3, taken3)
-    return (
-        read_bytes(data, table, codes, symbols, at0, index0, end0),
-        read_bytes(data, table, codes, symbols, at1, index1, end1),
-        read_bytes(data, table, codes, symbols, at2, index2, end2),
-        read_bytes(data, table, codes, symbols, at3, index3, end),
-    )
+        at0, index0 = at0 + np.int64(done0 & _BYTE), np.int64(done0 >> _COUNT)
+        at1, index1 = at1 + np.int64(done1 & _BYTE), np.int64(done1 >> _COUNT)
+        at2, index2 = at2 + np.int64(done2 & _BYTE), np.int64(done2 >> _COUNT)
+        at3, index3 = at3 + np.int64(done3 & _BYTE), np.int64(done3 >> _COUNT)
+        escaped = min(min(taken0, taken1), min(taken2, taken3)) == 0
+    at[0], at[1], at[2], at[3] = at0, at1, at2, at3
+    index[0], index[1], index[2], index[3] = index0, index1, index2, index3
+    return escaped
 
 
-@kernel
+@kernel(inline=True)
 def _look_up(table, symbols, window, done):
     """Take what a window begins with; an escape takes nothing, and is found again.
 
@@ -161,27 +186,17 @@ def _look_up(table, symbols, window, done):
     return window >> (entry & _SHIFT), done + taken, taken
 
 
-@kernel
-def _moved_on(data, table, codes, symbols, at, end, done, taken):
-    """Bits read and the next symbol, behind a window and behind the escape that it stopped at."""
-    at += np.int64(done & _BYTE)
-    index = np.int64(done >> _COUNT)
-    if taken == 0 and index < end:
-        return read_bytes(data, table, codes, symbols, at, index, index + 1), index + 1
-    return at, index
-
-
-@kernel
-def read_bytes(data, table, codes, symbols, at, index, end):
+@kernel(inline=True)
+def read_bytes(data, table, lengths, symbols, at, index, end):
     """Read ``symbols[index:end]`` from a stream that goes on with zeros behind the end of `data`.
 
     Parameters
     ----------
     data : uint8 array
-    table : uint32 array of shape (2 ** LONGEST_CODE,)
-        `HuffmanCode.reading_table`.
-    codes : uint32 array of shape (512,)
-        `HuffmanCode.writing_table`.
+    table : uint32 array of shape (READ_ENTRIES,)
+        See `prepare_reading`.
+    lengths : uint8 array of shape (CODE_SYMBOLS,)
+        Bits of the code of each byte.
     symbols : uint8 array
     at : int
         Bits read before.
@@ -201,7 +216,7 @@ def read_bytes(data, table, codes, symbols, at, index, end):
             index += 2
         elif count:
             symbols[index] = symbol
-            at += np.int64(codes[2 * np.int64(symbol) + 1])
+            at += np.int64(lengths[symbol])
             index += 1
         else:
             symbols[index] = np.uint8(window >> np.uint64(symbol))

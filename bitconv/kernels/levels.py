@@ -5,28 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.cache import kernel
+from bitconv.kernels.records import LEVELS
 
 LARGEST_LEVEL = 255
 
 
 @kernel
-def quantize(values, step, zero, levels):
-    """The level of each float32 value.
+def quantize_levels(values, symbols, channels, constants, scratch):
+    """The level of each value of a strip; see `bitconv.kernels.registry.TRANSFORMS`.
 
     Clipping before rounding gives what clipping after it does, as the limits are integers, and
     keeps the numbers where an int32 holds them.
     """
-    low, high = np.float32(-zero), np.float32(LARGEST_LEVEL - zero)
+    p = constants.view(LEVELS)[0]
+    step, low, high = np.float32(p.step), np.float32(-p.zero), np.float32(LARGEST_LEVEL - p.zero)
     for index in range(values.size):
-        levels[index] = np.uint8(np.int32(distance(values[index], step, low, high) - low))
+        symbols[index] = np.uint8(np.int32(distance(values[index], step, low, high) - low))
 
 
 @kernel
-def restore(levels, step, zero, values):
-    """The float32 value of each level."""
-    low = np.float32(-zero)
+def restore_levels(values, symbols, channels, constants, scratch):
+    """The value of each level of a strip."""
+    p = constants.view(LEVELS)[0]
+    step, low = np.float32(p.step), np.float32(-p.zero)
     for index in range(values.size):
-        values[index] = (np.float32(levels[index]) + low) * step
+        values[index] = (np.float32(symbols[index]) + low) * step
 
 
 @kernel

@@ -5,6 +5,9 @@ codec makes of one strip of pixels after another. A map that does not fit its pl
 TOO_LARGE. A decoded strip stays in the cache while the pointwise program runs on it, so what the
 readers need, signs or a sum with another map, is made without a decoded map in memory.
 
+A codec is a transform, between the values of a strip and bytes, and a coder of those bytes; see
+`bitconv.kernels.registry`. Both are called by address.
+
 Threads share the images: where a strip begins is known once the one before it is decoded.
 """
 
@@ -12,53 +15,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels import dct_cm, eight_bit, transform_coding, zero_mask
 from bitconv.kernels.cache import kernel
-from bitconv.kernels.linking import call_address
+from bitconv.kernels.linking import ask_address, call_address
 from bitconv.kernels.program import locate
-from bitconv.kernels.records import BLOCK_PIXELS, DECODE_MAP, ENCODE_MAP, LENGTH_BYTES, STRIP_VALUES
-from bitconv.kernels.strips import strip_pixels
+from bitconv.kernels.records import BLOCK_PIXELS, CODING, DECODE_MAP, ENCODE_MAP, LENGTH_BYTES
 
 TOO_LARGE = -1
-_COORDINATES = BLOCK_PIXELS * 8
-_BEYOND = 64 * 4  # bytes behind the values, as packing signs reads whole bytes of bits
-
-
-def workspace_bytes(channels: int, scratch: int) -> int:
-    """Memory that a thread needs: values of a strip, coordinates of a block, a codec's scratch."""
-    return max(STRIP_VALUES, channels) * 4 + _BEYOND + 3 * _COORDINATES + scratch
 
 
 @kernel
-def _workspace(arena, p, share):
-    """Values (float32), image, row and column (int64), and the scratch of the codec (uint8)."""
-    at = p.workspace + share * p.workspace_step
-    size = max(STRIP_VALUES, p.channels) * 4 + _BEYOND
-    values = arena[at : at + size].view(np.float32)
-    at += size
-    image = arena[at : at + _COORDINATES].view(np.int64)
-    row = arena[at + _COORDINATES : at + 2 * _COORDINATES].view(np.int64)
-    column = arena[at + 2 * _COORDINATES : at + 3 * _COORDINATES].view(np.int64)
-    at += 3 * _COORDINATES
-    return values, image, row, column, arena[at : at + p.scratch_bytes]
-
-
-@kernel
-def _encode_maps(encode, arena, constants, parameters, images, share, shares):
+def encode_map(arena, constants, parameters, program, run_program, images, share, shares):
     """Encode the maps of one share of the images."""
     p = parameters.view(ENCODE_MAP)[0]
-    known = constants[p.constants : p.constants + p.constant_bytes]
-    values, _, _, _, scratch = _workspace(arena, p, share)
-    pixels, step = p.rows * p.columns, strip_pixels(p.channels)
+    known, memory = _own(arena, constants, p, share)
+    gathered = memory[: p.symbols].view(np.float32)
+    _prepare(p, known, memory, memory[p.spare :])
+    pixels = p.rows * p.columns
     for n in range(images * share // shares, images * (share + 1) // shares):
         start = p.target + n * p.target_image + LENGTH_BYTES
         end = start + p.target_bytes
         place = start
-        for first in range(0, pixels, step):
-            count = min(step, pixels - first)
-            _gather(arena, p, n, first, count, values)
-            strip = values[: count * p.channels]
-            length = encode(strip, p.channels, known, scratch, arena[place:end])
+        for first in range(0, pixels, p.strip):
+            size = min(p.strip, pixels - first) * p.channels
+            if p.gathers:
+                strip = gathered[:size]
+                _gather(arena, p, n, first, strip)
+            else:
+                source = p.source_offset + n * p.source_image + first * p.channels
+                strip = arena[4 * source : 4 * (source + size)].view(np.float32)
+            length = _encode_strip(p, strip, arena[place:end], known, memory)
             if length < 0:
                 place = start + TOO_LARGE
                 break
@@ -67,37 +52,24 @@ def _encode_maps(encode, arena, constants, parameters, images, share, shares):
 
 
 @kernel
-def _gather(arena, p, n, first, count, values):
-    """Copy `count` pixels of a map, from pixel `first` on, to where they follow each other."""
-    floats = arena.view(np.float32)
-    row, column = first // p.columns, first % p.columns
-    for pixel in range(count):
-        place = p.source_offset + n * p.source_image + row * p.source_row + column * p.source_pixel
-        read = floats[place : place + p.channels]
-        written = values[pixel * p.channels : (pixel + 1) * p.channels]
-        for c in range(p.channels):
-            written[c] = read[c]
-        column += 1
-        if column == p.columns:
-            column = 0
-            row += 1
-
-
-@kernel
-def _decode_maps(decode, arena, constants, parameters, program, run_program, images, share, shares):
+def decode_map(arena, constants, parameters, program, run_program, images, share, shares):
     """Decode the maps of one share of the images, and run the program on every block of pixels."""
     p = parameters.view(DECODE_MAP)[0]
-    known = constants[p.constants : p.constants + p.constant_bytes]
-    values, image, row, column, scratch = _workspace(arena, p, share)
-    pixels, step = p.rows * p.columns, strip_pixels(p.channels)
+    known, memory = _own(arena, constants, p, share)
+    values = memory[: p.symbols].view(np.float32)
+    coordinates = memory[p.coordinates :].view(np.int64)
+    image, row = coordinates[:BLOCK_PIXELS], coordinates[BLOCK_PIXELS : 2 * BLOCK_PIXELS]
+    column = coordinates[2 * BLOCK_PIXELS : 3 * BLOCK_PIXELS]
+    _prepare(p, known, memory, memory[: p.symbols])
+    pixels = p.rows * p.columns
     for n in range(images * share // shares, images * (share + 1) // shares):
         place = p.source + n * p.source_image + LENGTH_BYTES
         length = arena[place - LENGTH_BYTES : place].view(np.int64)[0]
         end = place + length
-        for first in range(0, pixels, step):
-            count = min(step, pixels - first)
+        for first in range(0, pixels, p.strip):
+            count = min(p.strip, pixels - first)
             strip = values[: count * p.channels]
-            place += decode(arena[place:end], p.channels, known, scratch, strip)
+            place += _decode_strip(p, strip, arena[place:end], known, memory)
             for block in range(0, count, BLOCK_PIXELS):
                 size = min(BLOCK_PIXELS, count - block)
                 locate(n * pixels + first + block, size, p.rows, p.columns, image, row, column)
@@ -116,92 +88,103 @@ def _decode_maps(decode, arena, constants, parameters, program, run_program, ima
 
 
 @kernel
-def encode_dct_cm(arena, constants, parameters, program, run_program, images, share, shares):
-    _encode_maps(dct_cm.encode_dct_cm, arena, constants, parameters, images, share, shares)
+def encode_strips(values, data, constants, coding, memory):
+    """Encode the values of a map, or of some strips of it, to `data`.
+
+    Parameters
+    ----------
+    values : float32 array
+        In one row.
+    data : uint8 array
+        May be written to everywhere.
+    constants : uint8 array
+        `Codec.constants`.
+    coding : uint8 array
+        A CODING record.
+    memory : uint8 array
+        See `bitconv.kernels.strips`.
+
+    Returns
+    -------
+    int
+        Bytes written, or −1 where `data` is too short.
+    """
+    p = coding.view(CODING)[0]
+    _prepare(p, constants, memory, memory[p.spare :])
+    place, step = 0, p.strip * p.channels
+    for first in range(0, values.size, step):
+        used = _encode_strip(p, values[first : first + step], data[place:], constants, memory)
+        if used < 0:
+            return -1
+        place += used
+    return place
 
 
 @kernel
-def decode_dct_cm(arena, constants, parameters, program, run_program, images, share, shares):
-    _decode_maps(
-        dct_cm.decode_dct_cm,
-        arena,
-        constants,
-        parameters,
-        program,
-        run_program,
-        images,
-        share,
-        shares,
-    )
+def decode_strips(values, data, constants, coding, memory):
+    """The inverse: the number of bytes used, where `data` may go on.
+
+    Or −1 where they are no such map; then the values are undefined.
+    """
+    p = coding.view(CODING)[0]
+    _prepare(p, constants, memory, memory[: p.symbols])
+    place, step = 0, p.strip * p.channels
+    for first in range(0, values.size, step):
+        used = _decode_strip(p, values[first : first + step], data[place:], constants, memory)
+        if used < 0:
+            return -1
+        place += used
+    return place
 
 
-@kernel
-def encode_eight_bit(arena, constants, parameters, program, run_program, images, share, shares):
-    _encode_maps(eight_bit.encode_eight_bit, arena, constants, parameters, images, share, shares)
+@kernel(inline=True)
+def _own(arena, constants, p, share):
+    """What the codec knows, and the memory that a thread works in."""
+    start = p.workspace + share * p.workspace_step
+    known = constants[p.constants : p.constants + p.constant_bytes]
+    return known, arena[start : start + p.workspace_step]
 
 
-@kernel
-def decode_eight_bit(arena, constants, parameters, program, run_program, images, share, shares):
-    _decode_maps(
-        eight_bit.decode_eight_bit,
-        arena,
-        constants,
-        parameters,
-        program,
-        run_program,
-        images,
-        share,
-        shares,
-    )
+@kernel(inline=True)
+def _prepare(p, known, memory, scratch):
+    """Make the tables of the coder, if it has any."""
+    if p.prepare:
+        call_address(p.prepare, (known, memory[p.tables : p.spare], scratch))
 
 
-@kernel
-def encode_transform_coding(
-    arena, constants, parameters, program, run_program, images, share, shares
-):
-    _encode_maps(
-        transform_coding.encode_transform_coding,
-        arena,
-        constants,
-        parameters,
-        images,
-        share,
-        shares,
-    )
+@kernel(inline=True)
+def _encode_strip(p, values, data, known, memory):
+    symbols, tables = memory[p.symbols : p.tables], memory[p.tables : p.spare]
+    scratch = memory[p.spare : p.coordinates]
+    call_address(p.transform, (values, symbols, p.channels, known, scratch))
+    count = values.size // p.channels * p.pixel_symbols
+    return ask_address(p.code, (symbols, count, data, known, tables, scratch))
 
 
-@kernel
-def decode_transform_coding(
-    arena, constants, parameters, program, run_program, images, share, shares
-):
-    _decode_maps(
-        transform_coding.decode_transform_coding,
-        arena,
-        constants,
-        parameters,
-        program,
-        run_program,
-        images,
-        share,
-        shares,
-    )
+@kernel(inline=True)
+def _decode_strip(p, values, data, known, memory):
+    """Decode into `values`; where the values of a strip lie in the memory, the coder works."""
+    symbols, tables = memory[p.symbols : p.tables], memory[p.tables : p.spare]
+    count = values.size // p.channels * p.pixel_symbols
+    used = ask_address(p.code, (symbols, count, data, known, tables, memory[: p.symbols]))
+    if used >= 0:
+        scratch = memory[p.spare : p.coordinates]
+        call_address(p.transform, (values, symbols, p.channels, known, scratch))
+    return used
 
 
-@kernel
-def encode_zero_mask(arena, constants, parameters, program, run_program, images, share, shares):
-    _encode_maps(zero_mask.encode_zero_mask, arena, constants, parameters, images, share, shares)
-
-
-@kernel
-def decode_zero_mask(arena, constants, parameters, program, run_program, images, share, shares):
-    _decode_maps(
-        zero_mask.decode_zero_mask,
-        arena,
-        constants,
-        parameters,
-        program,
-        run_program,
-        images,
-        share,
-        shares,
-    )
+@kernel(inline=True)
+def _gather(arena, p, n, first, values):
+    """Copy pixels of a map, from pixel `first` on, to where they follow each other."""
+    floats = arena.view(np.float32)
+    row, column = first // p.columns, first % p.columns
+    for start in range(0, values.size, p.channels):
+        place = p.source_offset + n * p.source_image + row * p.source_row + column * p.source_pixel
+        read = floats[place : place + p.channels]
+        written = values[start : start + p.channels]
+        for c in range(p.channels):
+            written[c] = read[c]
+        column += 1
+        if column == p.columns:
+            column = 0
+            row += 1

@@ -9,64 +9,31 @@ import numpy as np
 
 from bitconv.kernels.byte_masks import compress, expand, mask_of
 from bitconv.kernels.cache import kernel
-from bitconv.kernels.huffman import read_four, write_bytes
-from bitconv.kernels.records import LONGEST_CODE
+from bitconv.kernels.huffman import STREAMS, first_of, read_four, write_bytes
+from bitconv.kernels.huffman_tables import READ_ENTRIES, WRITE_ENTRIES
+from bitconv.kernels.records import CODE_SYMBOLS, MASKED_HEAD, MASKED_SLACK
 from bitconv.kernels.words import WORD_BYTES, count_bits, load_word, store_word
 
-_WRITING, _READING = 2 * 256, 2**LONGEST_CODE  # entries of the tables of a code
-TABLE_ENTRIES = 2 * (_WRITING + _READING)
-STREAMS = 4
-_HEAD = 2 * (STREAMS - 1)  # bytes in front: the lengths of all streams but the last one
-_UNCODED = 0xFFFF  # in place of the first one: the bytes follow as they are
-_SLACK = 4 + WORD_BYTES  # beyond the bytes: what codes may take, and a last word
+_UNCODED = 0xFFFF  # in place of the first length: the bytes follow as they are
 
 
 @kernel
-def masked_room(count):
-    """Bytes that hold `count` bytes in whole words, and may be written to a word behind them."""
-    return (count + 2 * WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
-
-
-@kernel
-def masked_scratch(scratch, count):
-    """The scratch memory cut up: for all bytes, for masks, for bytes to keep, and the rest."""
-    room = masked_room(count)
-    masks = room // WORD_BYTES
-    rest = 2 * room + (masks + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
-    return scratch[:room], scratch[2 * room :][:masks], scratch[room : 2 * room], scratch[rest:]
-
-
-@kernel
-def encode_masked(symbols, count, tables, masks, kept, out):
-    """Encode `count` bytes.
-
-    Parameters
-    ----------
-    symbols : uint8 array
-        The bytes, with room to the end of a word.
-    tables : uint32 array
-        `MaskedBytes.tables`.
-    masks, kept : uint8 arrays
-        Of `masked_scratch`.
-    out : uint8 array
-
-    Returns
-    -------
-    int
-        Bytes written; −1 where they do not fit, with a word to spare.
-    """
+def pack_masked(symbols, count, out, constants, tables, scratch):
+    """Encode `count` bytes; see `bitconv.kernels.registry.Coder`."""
     blocks = (count + 7) // 8
     for index in range(count, WORD_BYTES * blocks):
         symbols[index] = 0
+    masks, kept, _, _ = _cut(scratch, blocks)
     all_kept = _take_zeros_out(symbols, blocks, masks, kept)
-    size = min(out.size, count + _SLACK)
-    start = _HEAD
+    size = min(out.size, count + MASKED_SLACK)
+    start = MASKED_HEAD
     for piece in range(STREAMS):
         at = 8 * start
         for part in range(2):  # a loop where two calls would do: it compiles in half the time
             these, total = (masks, blocks) if part == 0 else (kept, all_kept)
-            codes = tables[part * _WRITING : (part + 1) * _WRITING]
-            at = write_bytes(these, *_piece(total, piece), codes, out, size, at)
+            table = tables[4 * part * WRITE_ENTRIES :].view(np.uint32)
+            first, end = first_of(total, piece), first_of(total, piece + 1)
+            at = write_bytes(these, first, end, table, out, size, at)
         if at < 0:
             return _copy(symbols, count, out)
         end = (at + 7) >> 3
@@ -77,15 +44,8 @@ def encode_masked(symbols, count, tables, masks, kept, out):
 
 
 @kernel
-def decode_masked(data, tables, masks, kept, symbols, count):
-    """The inverse of `encode_masked`; bytes behind what it wrote are not looked at.
-
-    Returns
-    -------
-    int
-        Bytes used, or −1 where `data` is nothing that was encoded. Nothing but the scratch memory
-        and `symbols` is written to, up to the end of a word, whatever there is in `data`.
-    """
+def unpack_masked(symbols, count, data, constants, tables, scratch):
+    """Decode `count` bytes; see `bitconv.kernels.registry.Coder`."""
     if data.size < 2:
         return -1
     if _number(data, 0) == _UNCODED:
@@ -94,52 +54,66 @@ def decode_masked(data, tables, masks, kept, symbols, count):
         for index in range(count):
             symbols[index] = data[2 + index]
         return 2 + count
-    if data.size < _HEAD:
+    if data.size < MASKED_HEAD:
         return -1
-    end0 = _HEAD + _number(data, 0)
-    end1 = end0 + _number(data, 1)
-    end2 = end1 + _number(data, 2)
     blocks = (count + 7) // 8
-    at = (8 * _HEAD, 8 * end0, 8 * end1, 8 * end2)
+    masks, kept, at, index = _cut(scratch, blocks)
+    _set_starts(data, at)
     these, total = masks, blocks
     for part in range(2):
-        codes = tables[part * _WRITING : (part + 1) * _WRITING]
-        table = tables[2 * _WRITING + part * _READING :]
-        at = read_four(data, table, codes, these, at, _bounds(total))
-        these, total = kept, _count_kept(masks, blocks)
-        if np.int64(masks[blocks - 1]) >> ((count - 1) % 8 + 1):
-            return -1
+        table = tables[4 * part * READ_ENTRIES :].view(np.uint32)
+        lengths = constants[part * CODE_SYMBOLS :]
+        read_four(data, table, lengths, these, total, at, index)
+        if part == 0:
+            if np.int64(masks[blocks - 1]) >> ((count - 1) % 8 + 1):
+                return -1
+            these, total = kept, _count_kept(masks, blocks)
     _put_zeros_in(symbols, blocks, masks, kept)
-    used = (at[3] + 7) >> 3
-    fits = (at[0] + 7) >> 3 == end0 and (at[1] + 7) >> 3 == end1 and (at[2] + 7) >> 3 == end2
-    return used if fits and used <= data.size else -1
+    ends, starts = at, index
+    for stream in range(STREAMS):
+        ends[stream] = (ends[stream] + 7) >> 3
+    used = ends[STREAMS - 1]
+    _set_starts(data, starts)
+    for stream in range(1, STREAMS):
+        if starts[stream] != 8 * ends[stream - 1]:
+            return -1
+    return used if used <= data.size else -1
 
 
-@kernel
-def _piece(count, number):
-    """First and end of one of STREAMS pieces of `count` things."""
-    return count * number // STREAMS, count * (number + 1) // STREAMS
+@kernel(inline=True)
+def _cut(scratch, blocks):
+    """The scratch memory: masks, bytes to keep, and two numbers a stream."""
+    room = WORD_BYTES * (blocks + 1)  # of bytes to keep: they are stored in words
+    first = room + (blocks + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
+    end = first + 8 * STREAMS
+    at, index = scratch[first:end], scratch[end : end + 8 * STREAMS]
+    return scratch[room:first], scratch[:room], at.view(np.int64), index.view(np.int64)
 
 
-@kernel
-def _bounds(count):
-    return 0, count // STREAMS, count * 2 // STREAMS, count * 3 // STREAMS, count
+@kernel(inline=True)
+def _set_starts(data, at):
+    """Where each stream starts, in bits."""
+    start = MASKED_HEAD
+    for stream in range(STREAMS):
+        at[stream] = 8 * start
+        if stream < STREAMS - 1:
+            start += _number(data, stream)
 
 
-@kernel
+@kernel(inline=True)
 def _number(data, place):
     return np.int64(data[2 * place]) | np.int64(data[2 * place + 1]) << 8
 
 
-@kernel
+@kernel(inline=True)
 def _set_number(out, place, number):
     out[2 * place], out[2 * place + 1] = np.uint8(number), np.uint8(number >> 8)
 
 
-@kernel
+@kernel(inline=True)
 def _copy(symbols, count, out):
     """Encode without codes."""
-    if out.size < count + _SLACK:
+    if out.size < count + MASKED_SLACK:
         return -1
     _set_number(out, 0, _UNCODED)
     for index in range(count):
@@ -147,7 +121,7 @@ def _copy(symbols, count, out):
     return 2 + count
 
 
-@kernel
+@kernel(inline=True)
 def _take_zeros_out(symbols, blocks, masks, kept):
     """Masks of the words, and behind each other the bytes that are not zero; the number of them."""
     at = 0
@@ -160,7 +134,7 @@ def _take_zeros_out(symbols, blocks, masks, kept):
     return at
 
 
-@kernel
+@kernel(inline=True)
 def _put_zeros_in(symbols, blocks, masks, kept):
     at = 0
     for block in range(blocks):
@@ -169,7 +143,7 @@ def _put_zeros_in(symbols, blocks, masks, kept):
         at += count_bits(mask)
 
 
-@kernel
+@kernel(inline=True)
 def _count_kept(masks, blocks):
     kept = 0
     for block in range(blocks):

@@ -1,90 +1,83 @@
-"""Transform coding: principal components across channels, one quantizer, Huffman codes."""
+"""Transform coding: principal components across channels, and one quantizer."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bitconv.kernels.cache import kernel
-from bitconv.kernels.masked_bytes import TABLE_ENTRIES, decode_masked, encode_masked, masked_scratch
-from bitconv.kernels.records import TRANSFORM_CODING
-from bitconv.kernels.strips import strip_pixels
+from bitconv.kernels.records import (
+    LENGTHS_BYTES,
+    PIXELS_BLOCK,
+    RESTORED_CHANNELS,
+    TRANSFORM_CODING,
+)
 
-_NUMBERS = TRANSFORM_CODING.itemsize
+_FLOATS = LENGTHS_BYTES + TRANSFORM_CODING.itemsize
 _LARGEST = np.float32(127)
 
 
 @kernel
-def encode_transform_coding(values, channels, constants, scratch, out):
-    """Strip after strip; see `bitconv.feature_maps.transform_coding`."""
-    p = constants[:_NUMBERS].view(TRANSFORM_CODING)[0]
-    tables, basis, _, mean = _pieces(constants, channels, p.components)
-    pixels = values.reshape((values.size // channels, channels))
-    place, length = 0, strip_pixels(channels)
-    for first in range(0, len(pixels), length):
-        strip = pixels[first : first + length]
-        count = len(strip) * p.components
-        symbols, masks, kept, rest = masked_scratch(scratch, count)
-        floats = rest[: 4 * (count + strip.size)].view(np.float32)
-        sums = floats[:count].reshape((len(strip), p.components))
-        distances = floats[count:].reshape((len(strip), channels))
-        for pixel in range(len(strip)):
+def quantize_components(values, symbols, channels, constants, scratch):
+    """The bytes of a strip; see `bitconv.kernels.registry.TRANSFORMS`."""
+    p = constants[LENGTHS_BYTES:_FLOATS].view(TRANSFORM_CODING)[0]
+    basis, mean = _pieces(constants, channels, p.components)
+    pixels = values.size // channels
+    size = PIXELS_BLOCK * channels
+    floats = scratch[: 4 * (size + pixels * p.components)].view(np.float32)
+    distances, components = floats[:size].reshape((PIXELS_BLOCK, channels)), floats[size:]
+    sums = components.reshape((pixels, p.components))
+    components[:] = 0
+    for first in range(0, pixels, PIXELS_BLOCK):
+        count = min(PIXELS_BLOCK, pixels - first)
+        for pixel in range(count):
+            start = (first + pixel) * channels
             for channel in range(channels):
-                distances[pixel, channel] = strip[pixel, channel] - mean[channel]
-        sums[:] = 0
-        _add_products(distances, basis, sums)
-        _round(floats[:count], np.float32(p.step), symbols)
-        used = encode_masked(symbols, count, tables, masks, kept, out[place:])
-        if used < 0:
-            return -1
-        place += used
-    return place
+                distances[pixel, channel] = values[start + channel] - mean[channel]
+        _add_products(distances[:count], basis, sums[first : first + count])
+    _round(components, np.float32(p.step), symbols)
 
 
 @kernel
-def decode_transform_coding(data, channels, constants, scratch, values):
-    """The inverse; −1 where `data` is nothing that was encoded."""
-    p = constants[:_NUMBERS].view(TRANSFORM_CODING)[0]
-    tables, _, rows, mean = _pieces(constants, channels, p.components)
-    pixels = values.reshape((values.size // channels, channels))
-    place, length = 0, strip_pixels(channels)
-    for first in range(0, len(pixels), length):
-        strip = pixels[first : first + length]
-        count = len(strip) * p.components
-        symbols, masks, kept, rest = masked_scratch(scratch, count)
-        used = decode_masked(data[place:], tables, masks, kept, symbols, count)
-        if used < 0:
-            return -1
-        lengths = rest[: 4 * count].view(np.float32)
-        for index in range(count):
-            lengths[index] = np.float32(np.int8(symbols[index])) * np.float32(p.step)
-        for pixel in range(len(strip)):
-            for channel in range(channels):
-                strip[pixel, channel] = mean[channel]
-        _add_products(lengths.reshape((len(strip), p.components)), rows, strip)
-        if p.after_relu:
-            _clear_negative(strip)
-        place += used
-    return place
+def restore_components(values, symbols, channels, constants, scratch):
+    """The inverse: some channels of some pixels at a time, by a part of the basis transposed."""
+    p = constants[LENGTHS_BYTES:_FLOATS].view(TRANSFORM_CODING)[0]
+    basis, mean = _pieces(constants, channels, p.components)
+    pixels, step = values.size // channels, np.float32(p.step)
+    width = min(RESTORED_CHANNELS, channels)
+    floats = scratch.view(np.float32)
+    turned, floats = floats[: width * p.components], floats[width * p.components :]
+    lengths, sums = floats[: PIXELS_BLOCK * p.components], floats[PIXELS_BLOCK * p.components :]
+    for start in range(0, channels, width):
+        some = min(width, channels - start)
+        rows = turned[: some * p.components].reshape((p.components, some))
+        for channel in range(some):
+            for component in range(p.components):
+                rows[component, channel] = basis[start + channel, component]
+        for first in range(0, pixels, PIXELS_BLOCK):
+            count = min(PIXELS_BLOCK, pixels - first)
+            for index in range(count * p.components):
+                number = np.int8(symbols[first * p.components + index])
+                lengths[index] = np.float32(number) * step
+            factors = lengths[: count * p.components].reshape((count, p.components))
+            block = sums[: count * some].reshape((count, some))
+            for pixel in range(count):
+                for channel in range(some):
+                    block[pixel, channel] = mean[start + channel]
+            _add_products(factors, rows, block)
+            for pixel in range(count):
+                place = (first + pixel) * channels + start
+                for channel in range(some):
+                    value = block[pixel, channel]
+                    negative = p.after_relu and not value > 0
+                    values[place + channel] = np.float32(0) if negative else value
 
 
 @kernel
 def _pieces(constants, channels, components):
-    """Tables of the codes; basis (C, K) and its transpose; mean."""
-    start = _NUMBERS + 4 * TABLE_ENTRIES
-    tables = constants[_NUMBERS:start].view(np.uint32)
-    floats = constants[start:].view(np.float32)
+    """The basis (C, K), and the mean."""
+    floats = constants[_FLOATS:].view(np.float32)
     size = channels * components
-    basis = floats[:size].reshape((channels, components))
-    rows = floats[size : 2 * size].reshape((components, channels))
-    return tables, basis, rows, floats[2 * size : 2 * size + channels]
-
-
-@kernel
-def _clear_negative(strip):
-    for pixel in range(strip.shape[0]):
-        for channel in range(strip.shape[1]):
-            value = strip[pixel, channel]
-            strip[pixel, channel] = value if value > 0 else np.float32(0)
+    return floats[:size].reshape((channels, components)), floats[size : size + channels]
 
 
 @kernel

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from bitconv.errors import GraphError
 from bitconv.feature_maps.codec import Codec
 from bitconv.graph import TensorType
+from bitconv.kernels.records import LENGTH_BYTES
 from bitconv.operators.operator import Operator, StoredArray, expect_kind, expect_map
 
 CODEC = {"stored": "codec"}
-LENGTH_BYTES = 8  # in front of the bytes of a map: how many there are, a little-endian int64
 
 
 def encoded_type(codec: Codec, shape: tuple[int, int, int]) -> TensorType:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bitconv.errors import EncodedMapError, GraphError, InputError
 from bitconv.feature_maps import CODECS
-from bitconv.feature_maps.codec import HEADER_BYTES, strip_pixels
+from bitconv.feature_maps.codec import HEADER_BYTES
+from bitconv.kernels.strips import strip_pixels
 
 EVERY = pytest.mark.parametrize("name", CODECS)
 A_KIND = st.sampled_from(sorted(KINDS))

@@ -119,8 +119,19 @@ def test_every_reader_sees_the_decoded_map():
 @pytest.mark.parametrize("network", NETWORKS)
 def test_memory_falls(network: str):
     graph = with_codecs(NETWORKS[network](size=20, channels=64, blocks=1), "dct-cm")
-    plain = Model(graph, threads=1).arena_bytes
-    assert Model(graph, threads=1, feature_maps=True).arena_bytes < 0.8 * plain
+    plain, encoded = (compile_graph(each) for each in (graph, compress(graph)))
+    assert encoded.arena_bytes < 0.8 * plain.arena_bytes
+    saved = plain.arena_bytes - encoded.arena_bytes
+    assert len(encoded.constants) - len(plain.constants) < saved / 10
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_a_codec_knows_is_kept_once_for_all_its_steps(codec: str):
+    graph = with_codecs(float_resnet(blocks=1), codec)
+    plain, encoded = (len(compile_graph(each).constants) for each in (graph, compress(graph)))
+    steps = [step for step in compile_graph(compress(graph)).steps if step.functions]
+    assert len(steps) == 3  # one encodes, two decode
+    assert encoded - plain <= graph.codecs["map0"].codec.constants.nbytes + 64
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -135,7 +146,8 @@ def test_a_sum_in_place_is_what_it_is_elsewhere(network: str):
 def test_no_decoded_map_lies_beside_the_convolution_that_it_is_added_to():
     plan = compile_graph(compress(with_codecs(float_resnet())))
     adding = next(step for step in plan.steps if "add0" in step.nodes)
-    assert adding.kernel == "decode_eight_bit"
+    assert adding.kernel == "decode_map"
+    assert adding.functions["code"] == "unpack_plain"
     assert adding.reads == ("map0 encoded", "second0")
     assert plan.places["second0"] == plan.places["map1 raw"]
 
@@ -197,7 +209,13 @@ def test_one_map_too_large_among_many_is_found():
     ]
     between = ((min(sizes) + max(sizes)) / 2 - SPARE_BYTES) / MARGIN
     codecs = {"map0": replace(with_codecs(graph, "zero-mask").codecs["map0"], largest=int(between))}
-    cramped = Model(replace(graph, codecs=codecs), feature_maps="all")
+    cramped_graph = replace(graph, codecs=codecs)
+    cramped = Model(cramped_graph, feature_maps="all")
+    workspace = Workspace(compile_graph(compress(cramped_graph, "all"), images=3))
+    fitting = int(np.argmin(sizes))
+    workspace.run("image", images[fitting : fitting + 1])
+    with pytest.raises(DoesNotFitError):
+        workspace.run("image", images)
     roomy = Model(replace(graph, codecs={"map0": replace(codecs["map0"], largest=10**6)}))
     expected = Model(roomy.graph, feature_maps="all").predict(images)
     np.testing.assert_array_equal(cramped.predict(images), expected)
@@ -211,7 +229,7 @@ def test_room_is_made_for_the_largest_encoding():
 
 def test_profiles_are_of_what_ran():
     profile = Model(with_codecs(float_resnet(), largest=16), feature_maps=True).profile(repeat=1)
-    assert "encode_eight_bit" in [step.kernel for step in profile.steps]
+    assert "encode_map" in [step.kernel for step in profile.steps]
 
 
 @pytest.mark.parametrize("which", [True, "all"])

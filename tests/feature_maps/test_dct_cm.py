@@ -37,11 +37,12 @@ def test_the_finest_coding_loses_nothing_of_the_8_bit_levels(shape, kind, seed):
 @given(SHAPES, A_KIND, SEEDS, st.floats(1, 255))
 def test_without_the_transform_a_value_is_off_by_half_a_step(shape, kind, seed, coarseness):
     maps = maps_of(seed, shape, kind)
-    codec = DctCm.calibrate(maps, coarseness=coarseness)
-    if codec.mode == "raw":
-        off = np.abs(codec.decode(codec.encode(maps[0])) - maps[0])
-        fine = EightBitLevels.calibrate(maps).step
-        assert off.max() <= max(coarseness / 2, 1) * fine * 1.0001
+    fine = EightBitLevels.calibrate(maps)
+    levels = EightBitLevels(fine.step * coarseness, fine.zero)
+    codec = DctCm(levels, DctCm.calibrate(maps, coarseness=coarseness).code)
+    assert codec.mode == "raw"
+    off = np.abs(codec.decode(codec.encode(maps[0])) - maps[0])
+    assert off.max() <= max(coarseness / 2, 1) * fine.step * 1.0001
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,8 @@ from drawn_maps import a_codec, maps_of
 from guarded import GuardedMemory, at_both_ends, posix_only
 
 from bitconv.feature_maps import CODECS
-from bitconv.kernels.feature_maps import decoder, encoder
+from bitconv.feature_maps.coding import Coding
+from bitconv.kernels.registry import DECODE, ENCODE, strip_coder
 
 pytestmark = posix_only
 
@@ -20,28 +21,33 @@ SHAPES = [(1, 1, 1), (3, 5, 7), (9, 4, 16), (30, 30, 9), (1, 2, 130)]
 @pytest.mark.parametrize("name", CODECS)
 def test_no_codec_strays(name: str, kind: str, at_end: bool):
     rng = np.random.default_rng(0)
+    encode, decode = strip_coder(ENCODE), strip_coder(DECODE)
     for number, shape in enumerate(SHAPES):
         maps, memory = maps_of(number, shape, kind), GuardedMemory(at_end)
         codec = a_codec(name, maps, seed=9)
-        constants = memory.copy(codec.constants)
-        scratch = memory.copy(np.full(codec.scratch_bytes(shape), 0xA5, np.uint8))
+
+        def guarded(coding: Coding, memory=memory, codec=codec):
+            working = np.full(coding.memory, 0xA5, np.uint8)
+            return map(memory.copy, (codec.constants, coding.record, working))
+
+        encoding = tuple(guarded(codec.encoding(shape)))
+        decoding = tuple(guarded(codec.decoding(shape)))
         values = memory.copy(maps[0].reshape(-1))
         decoded = memory.copy(np.zeros_like(values))
-        encode, decode = encoder(name), decoder(name)
         bound = codec.bound(shape)
         for size in (bound, bound // 2, bound // 9, 1):
             out = memory.copy(np.zeros(size, np.uint8))
-            length = encode(values, shape[2], constants, scratch, out)
+            length = encode(values, out, *encoding)
             assert -1 <= length <= size
         out = np.zeros(bound, np.uint8)
-        payload = out[: encode(values, shape[2], constants, scratch, out)]
+        payload = out[: encode(values, out, *encoding)]
         for trial in range(20):
             damaged = payload[: len(payload) - trial * len(payload) // 40].copy()
             for _ in range(trial):
                 damaged[rng.integers(len(damaged))] = rng.integers(256)
-            used = decode(memory.copy(damaged), shape[2], constants, scratch, decoded)
+            used = decode(decoded, memory.copy(damaged), *decoding)
             assert -1 <= used <= len(damaged)
             if trial == 0:
                 assert used == len(payload)
         noise = memory.copy(rng.integers(0, 256, len(payload) + 1).astype(np.uint8))
-        assert -1 <= decode(noise, shape[2], constants, scratch, decoded) <= len(noise)
+        assert -1 <= decode(decoded, noise, *decoding) <= len(noise)
