@@ -1,7 +1,7 @@
 """What all benchmarks share: single-threaded BLAS, taking down times, the report at the end.
 
-python -m pytest benchmarks                               prints the report, in three minutes
-python -m pytest benchmarks --report docs/measured.md     and writes it
+python -m pytest benchmarks                               prints the report, in 15 minutes
+python -m pytest benchmarks --report docs/measured.md --readme README.md        and writes it
 python -m pytest benchmarks --benchmark-disable           only runs and checks every side
 """
 
@@ -32,6 +32,7 @@ Record = Callable[[str, str, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", type=Path, metavar="FILE", help="write the report to a file too")
+    parser.addoption("--readme", type=Path, metavar="FILE", help="write the aims into a page too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,9 +81,11 @@ def pytest_terminal_summary(
     timings = config.stash[TIMINGS]
     if not timings.seconds:
         return
-    from report import report
+    from report import report, write_aims
 
     text = report(timings)
     terminalreporter.write_line(f"\n{text}")
     if config.option.report is not None:
         config.option.report.write_text(text, encoding="utf-8")
+    if config.option.readme is not None:
+        write_aims(config.option.readme, timings)

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from math import floor, log10, prod
+from pathlib import Path
 
+import pytest
 from aims import aims_of
 from convolutions import LAYERS, Layer
 from timings import TURNS, Timings
 
 from bitconv.environment import inspect_environment
 
-COMMAND = "python -m pytest benchmarks --report docs/measured.md"
+COMMAND = "python -m pytest benchmarks --report docs/measured.md --readme README.md"
+MARKS = ("<!-- aims, written by the benchmarks -->", "<!-- end of aims -->")
 WORD_BITS = 64
 
 CONVOLUTION_SIDES = {
@@ -75,26 +78,49 @@ def report(timings: Timings) -> str:
         sections.append(_process_section(timings))
     if timings.figures:
         sections.append(_memory_section(timings))
-    aims = [[*aim.cells] for aim in aims_of(timings)]
-    if aims:
+    if aims_of(timings):
         sections.append(f"""## What was aimed at
 
 The aims are for a processor with AVX-512 VPOPCNTDQ; the figures are of the machine above.
 
-{table(["aim", "at least", "measured"], aims, left=3)}""")
+{_aims_table(timings)}""")
     return "\n\n".join(sections) + "\n"
+
+
+def write_aims(page: Path, timings: Timings) -> None:
+    """Put the table of aims, with date and machine, between the marks of a page."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (begin and end):
+        raise pytest.UsageError(f"{page}: has no marks {MARKS[0]} and {MARKS[1]}")
+    facts = {fact.name: fact.value for fact in inspect_environment().facts}
+    machine = f"{facts['processor']} with {facts['instruction set']}, threads: {facts['threads']},"
+    text = f"""On {_date(timings)}, on an {machine} by {facts["threading layer"]};
+load average {timings.load:.2f} when it began. Medians, by
+
+    {COMMAND}
+
+{_aims_table(timings)}"""
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def _aims_table(timings: Timings) -> str:
+    return table(["aim", "at least", "measured"], [[*a.cells] for a in aims_of(timings)], left=3)
+
+
+def _date(timings: Timings) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", timings.started)
 
 
 def _conditions(timings: Timings) -> str:
     facts = {fact.name: fact.value for fact in inspect_environment().facts}
-    date = time.strftime("%Y-%m-%d %H:%M UTC", timings.started)
     versions = ", ".join(f"{name} {facts[name]}" for name in ("bitconv", "numpy", "numba"))
     peers = ", ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "openvino"))
     return f"""# Measured
 
     {COMMAND}
 
-- {date}; load average {timings.load:.2f} when it began
+- {_date(timings)}; load average {timings.load:.2f} when it began
 - {facts["processor"]}, of which bitconv used {facts["instruction set"]}
 - threads: {facts["threads"]}, by {facts["threading layer"]}
 - Python {platform.python_version()}, {versions}, {peers}

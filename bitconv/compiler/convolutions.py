@@ -17,7 +17,6 @@ from bitconv.compiler.thresholds import IntegerSign, integer_sign, is_monotone
 from bitconv.compiler.weights import (
     Borders,
     filter_words,
-    sign_words,
     tile_binary_weights,
     tile_by_filter,
     tile_float_weights,
@@ -27,7 +26,7 @@ from bitconv.compiler.weights import (
 from bitconv.graph import Node
 from bitconv.kernels.records import BLOCK_CHANNELS, PACKED_WORDS, Opcode
 from bitconv.kernels.spans import row_width
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS
+from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Sign
 from bitconv.operators.window import Window
 
@@ -126,10 +125,11 @@ def _convolution_of_bits(context: Context, node: Node, operator: BinaryConv2d) -
 def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d) -> None:
     """Binary weights and float activations."""
     source = context.floats(node.inputs[0])
-    program = _program(context, node, operator, SIGN_FILTERS)
+    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
+    tiles = -(-(filters // operator.groups) // FLOAT_FILTERS)
+    program = _program(context, node, operator, min(tiles * FLOAT_FILTERS, BLOCK_CHANNELS))
     _rescale(program, operator, node)
     program.follow(node.name)
-    filters, kernel_rows, kernel_columns, channels = operator.weight_shape
     rows, columns = operator.window.output_size(source.layout.height, source.layout.width)
     record = {
         **_geometry(source, operator.window, _is_merged(operator)),
@@ -140,7 +140,7 @@ def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d)
         "groups": operator.groups,
         "group_channels": channels,
         "group_filters": filters // operator.groups,
-        "tiles": -(-(filters // operator.groups) // SIGN_FILTERS),
+        "tiles": tiles,
     }
     macs = rows * columns * filters * kernel_rows * kernel_columns * channels
     context.builder.add_step(
@@ -310,19 +310,16 @@ def _sign_constants(context: Context, operator: BinaryConv2d) -> dict[str, int]:
     """Weights of one bit and the scales of partial sums, put among the constants."""
     add = context.builder.constants.add
     runs = scale_runs(operator)
-    words = sign_words(operator.window.kernel, runs)
+    taps = operator.window.kernel[0] * operator.window.kernel[1]
     merged = operator.window.kernel[1] if _is_merged(operator) else 1
-    table = [
-        (first, (end - first) * merged, start)
-        for (first, end), start in zip(runs, np.cumsum([0, *words]), strict=False)
-    ]
+    table = [(first, (end - first) * merged, taps * first) for first, end in runs]
     partial = len(runs) > 1
     return {
         "weights": add(tile_sign_weights(operator.weight.bits(), operator.groups, runs)),
-        "filter_words": sum(words),
+        "depth": taps * runs[-1][1],
         "runs": len(runs),
         "run_table": add(np.array(table, np.int64)),
-        "scales": add(_scales_by_run(operator, SIGN_FILTERS)) if partial else -1,
+        "scales": add(_scales_by_run(operator, FLOAT_FILTERS)) if partial else -1,
     }
 
 

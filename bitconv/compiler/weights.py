@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.bits import pack_words, words_for
-from bitconv.kernels.sign_products import WORD_STEPS
-from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, SIGN_FILTERS, arrange_weights
+from bitconv.kernels.tiles import BIT_FILTERS, FLOAT_FILTERS, arrange_weights
 from bitconv.operators import BinaryConv2d, Conv2d
 from bitconv.operators.window import Window
 
@@ -142,38 +141,28 @@ def tile_float_weights(operator: Conv2d) -> NDArray[np.float32]:
 
 def tile_sign_weights(
     bits: NDArray[np.bool_], groups: int, runs: list[tuple[int, int]]
-) -> NDArray[np.uint32]:
-    """Pack filters for `sign_tile`.
+) -> NDArray[np.uint8]:
+    """Pack filters for `expand_signs`.
 
     Parameters
     ----------
     bits : bool array of shape (O, kernel height, kernel width, I)
     groups : int
     runs : list of (first, end)
-        Runs of input channels; each starts on a word.
+        Runs of input channels.
 
     Returns
     -------
-    uint32 array of shape (groups, tiles, words of a filter, SIGN_FILTERS)
-        Words of a filter run by run; in a run its bits by kernel row, column and channel, the first
-        one the highest of its word. The filters that fill up the last tile are zero.
+    uint8 array of shape (groups, tiles, taps · I, FLOAT_FILTERS / 8)
+        The weights run by run, in a run by kernel row, column and channel; of each a bit for every
+        filter, the first one the lowest. The filters that fill up the last tile are zero.
     """
     filters = bits.shape[0] // groups
-    tiles = -(-filters // SIGN_FILTERS)
-    packed = np.concatenate([_high_bits_first(bits[..., first:end]) for first, end in runs], axis=1)
-    padded = np.zeros((groups, tiles * SIGN_FILTERS, packed.shape[1]), np.uint32)
-    padded[:, :filters] = packed.reshape(groups, filters, -1)
-    return padded.reshape(groups, tiles, SIGN_FILTERS, -1).transpose(0, 1, 3, 2)
-
-
-def sign_words(kernel: tuple[int, int], runs: list[tuple[int, int]]) -> list[int]:
-    """Words of a filter that belong to each run, as `tile_sign_weights` packs them."""
-    return [-(-kernel[0] * kernel[1] * (end - first) // WORD_STEPS) for first, end in runs]
-
-
-def _high_bits_first(bits: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Pack (O, ...) to (O, words), filled up with zeros."""
-    flat = bits.reshape(len(bits), -1)
-    padded = np.zeros((len(flat), -(-flat.shape[1] // WORD_STEPS) * WORD_STEPS), np.bool_)
-    padded[:, : flat.shape[1]] = flat
-    return np.packbits(padded, axis=1).view(">u4").astype(np.uint32)
+    tiles = -(-filters // FLOAT_FILTERS)
+    flat = np.concatenate(
+        [bits[..., first:end].reshape(len(bits), -1) for first, end in runs], axis=1
+    )
+    padded = np.zeros((groups, tiles * FLOAT_FILTERS, flat.shape[1]), np.bool_)
+    padded[:, :filters] = flat.reshape(groups, filters, -1)
+    by_tile = padded.reshape(groups, tiles, FLOAT_FILTERS, -1).transpose(0, 1, 3, 2)
+    return np.packbits(by_tile, axis=-1, bitorder="little")

@@ -31,45 +31,38 @@ class LaneSums:
         self.tile = tile
         self.vector = ir.VectorType(self.element, tile.lanes)
 
-    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
         self.sums = sums
         self.cells = accumulators(builder, self.tile, self.vector)
 
     def add_run(
         self,
         builder: ir.IRBuilder,
-        activations: Sequence[ir.Value],
+        windows: Sequence[ir.Value],
+        start: ir.Value,
         weights: ir.Value,
         first: ir.Value,
         length: ir.Value,
     ) -> None:
-        run_weights = weight_row(builder, self.tile, weights, first)
-        with cgutils.for_range(builder, length) as k:
-            row = weight_row(builder, self.tile, run_weights, k.index)
+        # The loop counts from `start`: the windows themselves then stay in registers, and no
+        # pointer has to be set for a run, which may be short.
+        run_weights = weight_row(builder, self.tile, weights, builder.sub(first, start))
+        end = builder.add(start, length)
+        with cgutils.for_range_slice(builder, start, end, I64(1)) as (k, _):
+            row = weight_row(builder, self.tile, run_weights, k)
             filters = [
                 load_vector(builder, self.vector, row, column) for column in self.tile.columns
             ]
-            self.add_products(builder, activations, k.index, filters)
+            for window, cells in zip(windows, self.cells, strict=True):
+                activation = builder.load(builder.gep(window, [k]))
+                lanes = broadcast(builder, activation, self.tile.lanes)
+                for cell, weight in zip(cells, filters, strict=True):
+                    self.add_product(builder, cell, lanes, weight)
 
     def end(self, builder: ir.IRBuilder) -> None:
-        for pixel, cells in enumerate(self.cells):
+        for sums, cells in zip(self.sums, self.cells, strict=True):
             for column, cell in zip(self.tile.columns, cells, strict=True):
-                result = self.result(builder, builder.load(cell))
-                store_vector(builder, result, self.sums, pixel * self.tile.filters + column)
-
-    def add_products(
-        self,
-        builder: ir.IRBuilder,
-        activations: Sequence[ir.Value],
-        k: ir.Value,
-        filters: Sequence[ir.Value],
-    ) -> None:
-        """Add the products of activation k of each pixel with vectors of weights."""
-        for run, cells in zip(activations, self.cells, strict=True):
-            activation = builder.load(builder.gep(run, [k]))
-            lanes = broadcast(builder, activation, self.tile.lanes)
-            for cell, weight in zip(cells, filters, strict=True):
-                self.add_product(builder, cell, lanes, weight)
+                store_vector(builder, self.result(builder, builder.load(cell)), sums, column)
 
     def add_product(
         self, builder: ir.IRBuilder, cell: ir.Value, activation: ir.Value, weight: ir.Value
@@ -112,3 +105,13 @@ class FusedMultiplyAdd(LaneSums):
 
     def result(self, _builder: ir.IRBuilder, total: ir.Value) -> ir.Value:
         return total
+
+
+class MoreProducts(FusedMultiplyAdd):
+    """The same, on top of the sums that are stored already."""
+
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
+        super().begin(builder, sums)
+        for row, cells in zip(sums, self.cells, strict=True):
+            for column, cell in zip(self.tile.columns, cells, strict=True):
+                builder.store(load_vector(builder, self.vector, row, column), cell)

@@ -43,12 +43,14 @@ def count_block(words, weights, p, position, count, filters, length, weight, cou
         rows, row_step, taps, tap_step = p.kernel_rows, p.row_step, p.taps, p.tap_step
         if filters > BIT_FILTERS // 2:
             xnor_tile(
-                words, tile, weights, weight, rows, row_step, taps, tap_step, length, counts, at
-            )
+                words, tile, weights, weight, rows, row_step, taps, tap_step, length,
+                counts, at, BIT_FILTERS,
+            )  # fmt: skip
         else:
             xnor_half_tile(
-                words, tile, weights, weight, rows, row_step, taps, tap_step, length, counts, at
-            )
+                words, tile, weights, weight, rows, row_step, taps, tap_step, length,
+                counts, at, BIT_FILTERS,
+            )  # fmt: skip
 
 
 @kernel
@@ -127,7 +129,9 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
             dots_of_block(integers, base, p, row, column, count, width, counts, block)
             if p.scales >= 0:
                 scale = p.scales + (part * p.tiles + tile) * BIT_FILTERS
-                add_scaled(counts, BIT_FILTERS, floats, scale, width, count, segment == 0, block)
+                add_scaled(
+                    counts, BIT_FILTERS, floats, scale, width, count, segment == 0, block, width
+                )
         if p.limits >= 0:
             limit = p.limits + (group * p.tiles + tile) * BIT_FILTERS
             store_signs(
@@ -149,15 +153,15 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
 
 
 @kernel
-def add_scaled(sums, sum_width, scales, scale, width, count, first, block):
+def add_scaled(sums, sum_width, scales, scale, width, count, first, block, block_width):
     """``block ← block + sums · scale``, starting from ``sums · scale``; a scale a filter.
 
-    Rows of `sums` are `sum_width` long, rows of `block` `width`.
+    Rows of `sums` are `sum_width` long, rows of `block` `block_width`; `width` of each are used.
     """
     factor = scales[scale : scale + width]
     for pixel in range(count):
         terms = sums[pixel * sum_width : pixel * sum_width + width]
-        x = block[pixel * width : (pixel + 1) * width]
+        x = block[pixel * block_width : pixel * block_width + width]
         if first:
             for f in range(width):
                 x[f] = np.float32(terms[f]) * factor[f]

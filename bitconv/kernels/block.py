@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.cache import kernel
-from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, PACKED_WORDS
+from bitconv.kernels.records import (
+    BLOCK_CHANNELS,
+    BLOCK_PIXELS,
+    FLOAT_BLOCK_PIXELS,
+    PACKED_WORDS,
+    PANEL_STEPS,
+)
+from bitconv.kernels.tiles import FLOAT_FILTERS
 
-_VALUES = BLOCK_PIXELS * BLOCK_CHANNELS * 4
-_COORDINATES = BLOCK_PIXELS * 8
+_VALUES = FLOAT_BLOCK_PIXELS * BLOCK_CHANNELS * 4
+_COORDINATES = FLOAT_BLOCK_PIXELS * 8
+_OWN = _VALUES + 4 * _COORDINATES  # where that begins which only one kind of kernel has
+_COUNTS = BLOCK_PIXELS * BLOCK_CHANNELS * 4
 _WINDOWS = 2 * BLOCK_PIXELS * PACKED_WORDS * 8
-SCRATCH_BYTES = 2 * _VALUES + 4 * _COORDINATES + _WINDOWS
+_SUMS = FLOAT_BLOCK_PIXELS * FLOAT_FILTERS * 4
+_PANEL = PANEL_STEPS * FLOAT_FILTERS * 4
+SCRATCH_BYTES = _OWN + max(_COUNTS + _WINDOWS, _SUMS + _PANEL)
 
 
 @kernel
@@ -20,7 +31,7 @@ def block_scratch(arena, start):
     `start` is a byte offset, a multiple of 64, with SCRATCH_BYTES behind it.
     """
     values = arena[start : start + _VALUES].view(np.float32)
-    at = start + 2 * _VALUES
+    at = start + _VALUES
     image = arena[at : at + _COORDINATES].view(np.int64)
     row = arena[at + _COORDINATES : at + 2 * _COORDINATES].view(np.int64)
     column = arena[at + 2 * _COORDINATES : at + 3 * _COORDINATES].view(np.int64)
@@ -30,17 +41,21 @@ def block_scratch(arena, start):
 
 @kernel
 def count_scratch(arena, start):
-    """Counts (int32) of a block, beside its values."""
-    return arena[start + _VALUES : start + 2 * _VALUES].view(np.int32)
-
-
-@kernel
-def sum_scratch(arena, start):
-    """Sums (float32) of a block, beside its values."""
-    return arena[start + _VALUES : start + 2 * _VALUES].view(np.float32)
+    """Counts (int32) of a block of signs."""
+    at = start + _OWN
+    return arena[at : at + _COUNTS].view(np.int32)
 
 
 @kernel
 def window_scratch(start):
-    """Offset (in words) of the packed windows of a block, behind its coordinates."""
-    return (start + 2 * _VALUES + 4 * _COORDINATES) // 8
+    """Offset (in words) of the packed windows of a block, behind its counts."""
+    return (start + _OWN + _COUNTS) // 8
+
+
+@kernel
+def panel_scratch(arena, start):
+    """Sums of a block and weights of a few steps (float32), both for one tile of filters."""
+    at = start + _OWN
+    sums = arena[at : at + _SUMS].view(np.float32)
+    panel = arena[at + _SUMS : at + _SUMS + _PANEL].view(np.float32)
+    return sums, panel

@@ -41,19 +41,20 @@ class ByteCounts:
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
 
-    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
         """Clear the sums in memory; a subclass adds its accumulators."""
         self.sums = sums
         self.held = cgutils.alloca_once_value(builder, I64(0))
         zero = constant(ir.VectorType(I32, self.tile.lanes), 0)
-        for pixel in range(self.tile.pixels):
+        for row in sums:
             for column in self.tile.columns:
-                store_vector(builder, zero, sums, pixel * self.tile.filters + column)
+                store_vector(builder, zero, row, column)
 
     def add_run(
         self,
         builder: ir.IRBuilder,
-        activations: Sequence[ir.Value],
+        windows: Sequence[ir.Value],
+        start: ir.Value,
         weights: ir.Value,
         first: ir.Value,
         length: ir.Value,
@@ -61,14 +62,14 @@ class ByteCounts:
         """Add as many words at a time as the bytes have room for."""
         run_weights = weight_row(builder, self.tile, weights, first)
         with _while_below(builder, length) as done:
-            start = builder.load(done)
-            left = builder.sub(length, start)
+            before = builder.load(done)
+            left = builder.sub(length, before)
             room = builder.sub(I64(self.capacity), builder.load(self.held))
             words = builder.select(builder.icmp_signed("<", left, room), left, room)
             self.add_words(
                 builder,
-                [builder.gep(run, [start]) for run in activations],
-                weight_row(builder, self.tile, run_weights, start),
+                [builder.gep(window, [builder.add(start, before)]) for window in windows],
+                weight_row(builder, self.tile, run_weights, before),
                 words,
             )
             add_to(builder, done, words)
@@ -107,7 +108,7 @@ class BytePopcount(ByteCounts):
         self.words = ir.VectorType(I64, tile.lanes)
         self.bytes = ir.VectorType(I8, tile.lanes * 8)
 
-    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
         super().begin(builder, sums)
         self.cells = accumulators(builder, self.tile, self.bytes)
 
@@ -133,12 +134,12 @@ class BytePopcount(ByteCounts):
 
     def empty(self, builder: ir.IRBuilder) -> None:
         counts = ir.VectorType(I32, self.tile.lanes)
-        for pixel, cells in enumerate(self.cells):
+        for row, cells in zip(self.sums, self.cells, strict=True):
             for column, cell in zip(self.tile.columns, cells, strict=True):
                 total = builder.load(cell)
                 for element in (I16, I32, I64):
                     total = _add_neighbours(builder, total, element)
-                at = builder.gep(self.sums, [I64(pixel * self.tile.filters + column)])
+                at = builder.gep(row, [I64(column)])
                 before = load_vector(builder, counts, at)
                 store_vector(builder, builder.add(before, builder.trunc(total, counts)), at)
                 builder.store(constant(self.bytes, 0), cell)

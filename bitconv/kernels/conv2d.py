@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitconv.kernels.block import block_scratch, sum_scratch
+from bitconv.kernels.block import block_scratch
 from bitconv.kernels.cache import kernel
 from bitconv.kernels.linking import call_address
-from bitconv.kernels.records import BLOCK_CHANNELS, BLOCK_PIXELS, CONV2D
-from bitconv.kernels.spans import copy_span
+from bitconv.kernels.records import BLOCK_CHANNELS, CONV2D, FLOAT_BLOCK_PIXELS
 from bitconv.kernels.tiles import FLOAT_FILTERS, FLOAT_PIXELS, fma_tile
 from bitconv.kernels.windows import locate_item
 
-TILE_BLOCK = BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS  # whole tiles, so that no tile overlaps
+# Whole tiles, so that no tile overlaps.
+TILE_BLOCK = FLOAT_BLOCK_PIXELS // FLOAT_PIXELS * FLOAT_PIXELS
 TILES_AT_ONCE = BLOCK_CHANNELS // FLOAT_FILTERS
 STRIP_FILTERS = TILES_AT_ONCE * FLOAT_FILTERS
 
@@ -34,7 +34,6 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
     weights = constants.view(np.float32)
     start = p.scratch + share * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
-    sums = sum_scratch(arena, start)
     pixels = images * p.rows * p.columns
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK
     strips = (p.tiles + TILES_AT_ONCE - 1) // TILES_AT_ONCE
@@ -46,12 +45,13 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
         )
         tiles = min(TILES_AT_ONCE, p.tiles - strip * TILES_AT_ONCE)
         width = tiles * FLOAT_FILTERS
+        inside = floats[group * p.group_channels :]
         for tile in range(tiles):
             number = group * p.tiles + strip * TILES_AT_ONCE + tile
             weight = p.weights + number * terms * FLOAT_FILTERS
             for pixel in range(0, count, FLOAT_PIXELS):
                 fma_tile(
-                    floats[group * p.group_channels :],
+                    inside,
                     position[pixel:],
                     weights,
                     weight,
@@ -60,11 +60,9 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
                     p.taps,
                     p.tap_step,
                     p.length,
-                    sums,
-                    pixel * FLOAT_FILTERS,
+                    block,
+                    pixel * width + tile * FLOAT_FILTERS,
+                    width,
                 )
-            for pixel in range(count):
-                here = pixel * width + tile * FLOAT_FILTERS
-                copy_span(block, here, sums, pixel * FLOAT_FILTERS, FLOAT_FILTERS)
         rows_of_block = (block, width, channel, filters, group, image, row, column, count)
         call_address(run_program, (arena, constants, program, *rows_of_block))

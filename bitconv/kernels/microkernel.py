@@ -65,21 +65,25 @@ class Tile:
 class Arithmetic(Protocol):
     """How a tile multiplies and adds up."""
 
-    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
-        """Clear the accumulators of the sums that will be stored at `sums`."""
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
+        """Set up the accumulators of the sums that will be stored at `sums`, pixel by pixel."""
 
     def add_run(
         self,
         builder: ir.IRBuilder,
-        activations: Sequence[ir.Value],
+        windows: Sequence[ir.Value],
+        start: ir.Value,
         weights: ir.Value,
         first: ir.Value,
         length: ir.Value,
     ) -> None:
-        """Add `length` adjacent activations of each pixel times rows of weights from `first` on."""
+        """Add `length` activations of each window times as many rows of weights.
+
+        The activations follow each other from `start` on, the rows from `first` on.
+        """
 
     def end(self, builder: ir.IRBuilder) -> None:
-        """Store the sums, pixel by pixel."""
+        """Store the sums."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,13 @@ class Operands:
     tap_stride: ir.Value
     length: ir.Value
     sums: ir.Value
+    sum_step: ir.Value
 
 
 def generate(builder: ir.IRBuilder, tile: Tile, arithmetic: Arithmetic, operands: Operands) -> None:
     """Emit a tile: loops over rows and taps, each tap a run of adjacent activations."""
-    arithmetic.begin(builder, operands.sums)
+    steps = [builder.mul(I64(pixel), operands.sum_step) for pixel in range(tile.pixels)]
+    arithmetic.begin(builder, [builder.gep(operands.sums, [step]) for step in steps])
     offsets = [
         builder.load(builder.gep(operands.pixel_offsets, [I64(pixel)]))
         for pixel in range(tile.pixels)
@@ -113,7 +119,8 @@ def generate(builder: ir.IRBuilder, tile: Tile, arithmetic: Arithmetic, operands
             run = builder.add(row_runs, tap.index)
             arithmetic.add_run(
                 builder,
-                [builder.gep(window, [start]) for window in windows],
+                windows,
+                start,
                 operands.weights,
                 builder.mul(run, operands.length),
                 operands.length,

@@ -1,7 +1,7 @@
 """The pointwise program: what happens to a block of values before it leaves the cache.
 
 A kernel leaves its results as float32 rows, one a pixel, in a block of at most
-BLOCK_PIXELS × width values. The program then goes over the block once an instruction:
+FLOAT_BLOCK_PIXELS × width values. The program then goes over the block once an instruction:
 
     x ← x · v[c]      x ← x + v[c]      x ← x + m[p, c]      m[p, c] ← x      bit ← x < v[c] ...
 
@@ -27,6 +27,7 @@ from bitconv.kernels.spans import (
     divide_span,
     multiply_span,
     prelu_span,
+    relu_span,
     rescale_span,
 )
 
@@ -181,9 +182,7 @@ def run_program(
                 for c in range(width):
                     x[c] *= factor
         elif opcode == RELU:
-            for position in range(len(values)):
-                value = values[position]
-                values[position] = value if value > 0 else np.float32(0)
+            relu_span(block, 0, length)
         elif opcode == PRELU:
             for first in range(0, length, i.rows * width):
                 prelu_span(block, first, vectors, vector, min(i.rows * width, length - first))

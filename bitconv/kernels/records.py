@@ -14,6 +14,7 @@ import enum
 import numpy as np
 
 BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
+FLOAT_BLOCK_PIXELS = 64  # the same for float maps, whose weights come from further away
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
 STRIP_VALUES = 4096  # of a map, encoded together; one pixel, if it has more channels
 LONGEST_CODE = 10  # bits of a Huffman code; a table to read by has two to that many entries
@@ -23,6 +24,7 @@ MASKED_MOST = 4  # bytes beyond the given ones that codes may take
 MASKED_SLACK = MASKED_MOST + 8  # those that may be written to: a last word
 PIXELS_BLOCK = 8  # pixels that transform coding rotates together
 RESTORED_CHANNELS = 64  # that it rotates back together
+PANEL_STEPS = 192  # weights of a filter that are floats at a time where all are bits; 64 · 3 taps
 PACKED_WORDS = 16  # words of a window at most that is packed before its bits are compared
 
 
@@ -125,7 +127,7 @@ BINARY_WEIGHT_CONV2D = np.dtype(
         *_place("source"),
         *_OUTPUT,
         *_integers("stride_row", "stride_column", "kernel_rows", "row_step", "taps", "tap_step"),
-        *_integers("groups", "group_channels", "group_filters", "tiles", "weights", "filter_words"),
+        *_integers("groups", "group_channels", "group_filters", "tiles", "weights", "depth"),
         # int64 table of a (channel, length, weight start) for every run that shares a scale
         *_integers("runs", "run_table"),
         *_integers("scales"),  # -1 when the program does the scaling

@@ -5,6 +5,7 @@
     divide_span     x ← x / y           dot_span        x ← y − 2·x, of int32
     prelu_span      x ← x where x > 0, else x · y
                                         float_dot_span  x ← float(y − 2·z), y and z of int32
+    relu_span       x ← x where x > 0, else 0
 
 Each takes ``(x, first of x, y, first of y, ..., length)``. The rows of a block are such runs, 8 to
 64 numbers long and many. As loops in Python each would pay for slices and for what LLVM tests
@@ -23,7 +24,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from bitconv.kernels.instructions import element_pointers, instruction, signature_of
-from bitconv.kernels.microkernel import I64, load_vector, store_vector
+from bitconv.kernels.microkernel import I64, call_llvm, constant, load_vector, store_vector
 
 LANES = 8
 
@@ -35,6 +36,9 @@ def row_width(channels: int) -> int:
 
 def _span(operate: Callable[..., ir.Value], runs: int = 2) -> Callable[..., Any]:
     """The instruction for ``x ← operate(builder, x, y, ...)``, all of them vectors or numbers."""
+
+    def one(_context: Any, x: Any, i: Any, length: Any) -> Any:
+        return signature_of(x, i, length), codegen
 
     def two(_context: Any, x: Any, i: Any, y: Any, j: Any, length: Any) -> Any:
         return signature_of(x, i, y, j, length), codegen
@@ -67,13 +71,23 @@ def _span(operate: Callable[..., ir.Value], runs: int = 2) -> Callable[..., Any]
             builder.store(operate(builder, *(builder.load(place) for place in here)), here[0])
         return context.get_dummy_value()
 
-    defines: dict[int, Callable[..., Any]] = {2: two, 3: three, 4: four}
+    defines: dict[int, Callable[..., Any]] = {1: one, 2: two, 3: three, 4: four}
     return instruction(defines[runs])
+
+
+# Where a result is x itself in some lanes, LLVM stores the other lanes alone: by a masked store,
+# for which AMD's processors take twenty times as long. Nothing here chooses between x and others.
+
+
+def _relu(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    name = f"llvm.maxnum.v{LANES}f32" if isinstance(x.type, ir.VectorType) else "llvm.maxnum.f32"
+    return call_llvm(builder, name, x.type, x, ir.Constant(x.type, None))
 
 
 def _prelu(builder: ir.IRBuilder, x: ir.Value, slope: ir.Value) -> ir.Value:
     positive = builder.fcmp_ordered(">", x, ir.Constant(x.type, None))
-    return builder.select(positive, x, builder.fmul(x, slope))
+    one = constant(x.type, 1) if isinstance(x.type, ir.VectorType) else ir.Constant(x.type, 1)
+    return builder.fmul(x, builder.select(positive, one, slope))  # x · 1 is x, exactly
 
 
 def _dot(builder: ir.IRBuilder, count: ir.Value, base: ir.Value) -> ir.Value:
@@ -94,6 +108,7 @@ add_span = _span(lambda builder, x, y: builder.fadd(x, y))
 multiply_span = _span(lambda builder, x, y: builder.fmul(x, y))
 divide_span = _span(lambda builder, x, y: builder.fdiv(x, y))
 prelu_span = _span(_prelu)
+relu_span = _span(_relu, runs=1)
 copy_span = _span(lambda _builder, _x, y: y)
 rescale_span = _span(_rescale, runs=4)
 dot_span = _span(_dot)

@@ -75,7 +75,7 @@ class TableCounts(ByteCounts):
         self.bytes = ir.VectorType(I8, tile.lanes)
         self.halves = ir.VectorType(I16, tile.lanes // 2)
 
-    def begin(self, builder: ir.IRBuilder, sums: ir.Value) -> None:
+    def begin(self, builder: ir.IRBuilder, sums: Sequence[ir.Value]) -> None:
         super().begin(builder, sums)
         self.cells = accumulators(builder, self.tile, self.bytes)
         self.table = self._constant_table(builder)
@@ -109,7 +109,7 @@ class TableCounts(ByteCounts):
 
     def empty(self, builder: ir.IRBuilder) -> None:
         _keep_in_memory(builder, self.wide)
-        for (cell, _), halves in zip(self._cells(), self._wide(builder), strict=True):
+        for (cell, _), halves in zip(self._cells(builder), self._wide(builder), strict=True):
             split = split_lanes(builder, builder.load(cell), I16)
             for half, counts in zip(halves, split, strict=True):
                 add_to(builder, half, counts)
@@ -127,18 +127,18 @@ class TableCounts(ByteCounts):
 
     def _empty_halves(self, builder: ir.IRBuilder) -> None:
         counts = ir.VectorType(I32, self.halves.count)
-        for (_, offset), halves in zip(self._cells(), self._wide(builder), strict=True):
+        for (_, sums), halves in zip(self._cells(builder), self._wide(builder), strict=True):
             for odd, half in enumerate(halves):
-                at = builder.gep(self.sums, [I64(offset + odd * counts.count)])
+                at = builder.gep(sums, [I64(odd * counts.count)])
                 wide = builder.zext(builder.load(half), counts)
                 store_vector(builder, builder.add(load_vector(builder, counts, at), wide), at)
                 builder.store(constant(self.halves, 0), half)
 
-    def _cells(self) -> Iterator[tuple[ir.Value, int]]:
-        """Every accumulator with the offset of its first filter in the sums."""
-        for pixel, cells in enumerate(self.cells):
+    def _cells(self, builder: ir.IRBuilder) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Every accumulator with the place of its first filter's sum."""
+        for sums, cells in zip(self.sums, self.cells, strict=True):
             for column, cell in zip(self.tile.columns, cells, strict=True):
-                yield cell, pixel * self.tile.filters + column
+                yield cell, builder.gep(sums, [I64(column)])
 
     def _wide(self, builder: ir.IRBuilder) -> Iterator[tuple[ir.Value, ir.Value]]:
         """The 16-bit sums of every accumulator's even and odd bytes."""

@@ -1,8 +1,8 @@
 """The vector instructions that kernels are made of, callable from compiled code.
 
     xnor_tile, xnor_half_tile    differing bits of a tile of windows and filters
-    fma_tile                     products of a tile of float windows and filters
-    sign_tile                    the same with filters of one bit a weight
+    fma_tile, more_fma_tile      products of a tile of float windows and filters
+    expand_signs                 filters of one bit a weight as floats
 
 Tiles are generated for Numba's target: how many pixels and filters they hold is in the constants.
 Offsets and strides count elements, arrays are one-dimensional and contiguous, scalars int64.
@@ -19,11 +19,11 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from bitconv.kernels import table_counts
-from bitconv.kernels.arithmetic import FusedMultiplyAdd, WordPopcount
+from bitconv.kernels.arithmetic import FusedMultiplyAdd, MoreProducts, WordPopcount
 from bitconv.kernels.byte_counts import BytePopcount
 from bitconv.kernels.instructions import element_pointers, instruction, signature_of
 from bitconv.kernels.microkernel import Arithmetic, Operands, Tile, generate
-from bitconv.kernels.sign_products import SignProducts
+from bitconv.kernels.sign_weights import expanding_instruction
 from bitconv.kernels.table_counts import TableCounts
 from bitconv.kernels.target import BIT_LANES, FLOAT_LANES, Popcount, numba_target, popcount
 
@@ -58,12 +58,6 @@ FLOAT_TILE = Tile(pixels=6, vectors=numba_target().vector_registers // 8, lanes=
 FLOAT_PIXELS = FLOAT_TILE.pixels
 FLOAT_FILTERS = FLOAT_TILE.filters
 
-# Fewer sums than in FLOAT_TILE: the bits and what they become need registers, too. The more pixels
-# to a vector, the fewer bits to turn into floats.
-SIGN_TILE = Tile(pixels=numba_target().vector_registers // 16 * 5, vectors=2, lanes=FLOAT_LANES)
-SIGN_PIXELS = SIGN_TILE.pixels
-SIGN_FILTERS = SIGN_TILE.filters
-
 
 def arrange_weights(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Bring packed filters into the order of bits that `xnor_tile` reads.
@@ -85,8 +79,8 @@ def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
     """The instruction that computes a tile.
 
     It takes ``(activations, pixel_offsets, weights, weight_offset, rows, row_stride, taps,
-    tap_stride, length, sums, sum_offset)``. For every pixel m and filter f of the tile,
-    ``sums[sum_offset + m * tile.filters + f]`` becomes the sum over r < rows, t < taps and
+    tap_stride, length, sums, sum_offset, sum_step)``. For every pixel m and filter f of the tile,
+    ``sums[sum_offset + m * sum_step + f]`` becomes the sum over r < rows, t < taps and
     k < length of what the scheme makes of
 
         activations[pixel_offsets[m] + r * row_stride + t * tap_stride + k]
@@ -96,18 +90,20 @@ def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
     def define(
         _context: Any, activations: Any, pixel_offsets: Any, weights: Any, weight_offset: Any,
         rows: Any, row_stride: Any, taps: Any, tap_stride: Any, length: Any,
-        sums: Any, sum_offset: Any,
+        sums: Any, sum_offset: Any, sum_step: Any,
     ) -> Any:  # fmt: skip
         signature = signature_of(
             activations, pixel_offsets, weights, weight_offset,
             rows, row_stride, taps, tap_stride, length,
-            sums, sum_offset,
+            sums, sum_offset, sum_step,
         )  # fmt: skip
         return signature, codegen
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         pointers = element_pointers(context, builder, signature, arguments)
-        activations, pixel_offsets, weights, weight_offset, *loops, sums, sum_offset = pointers
+        activations, pixel_offsets, weights, weight_offset, *loops, sums, sum_offset, sum_step = (
+            pointers
+        )
         rows, row_stride, taps, tap_stride, length = loops
         operands = Operands(
             activations,
@@ -119,6 +115,7 @@ def tile_instruction(tile: Tile, scheme: Scheme) -> Callable[..., Any]:
             tap_stride,
             length,
             builder.gep(sums, [sum_offset]),
+            sum_step,
         )
         generate(builder, tile, scheme(tile), operands)
         return context.get_dummy_value()
@@ -136,6 +133,8 @@ xnor_half_tile = tile_instruction(BIT_TILE.half(), BIT_SCHEME)
 # fused where the target can.
 fma_tile = tile_instruction(FLOAT_TILE, FusedMultiplyAdd)
 
-# The same with weights −1 and +1 in a uint32 array: with i = (r * taps + t) * length + k, a weight
-# is −1 where bit ``31 - i % 32`` is set in ``weights[weight_offset + i // 32 * SIGN_FILTERS + f]``.
-sign_tile = tile_instruction(SIGN_TILE, SignProducts)
+# The same, added to what the sums are before.
+more_fma_tile = tile_instruction(FLOAT_TILE, MoreProducts)
+
+# Weights −1 and +1 for both, made of bits.
+expand_signs = expanding_instruction(FLOAT_TILE)

@@ -30,12 +30,12 @@ def locate_item(
     used = min(filters, p.group_filters - tile * filters)
     count = min(block_pixels, pixels - first)
     locate(first, count, p.rows, p.columns, image, row, column)
-    locate_windows(p, image, row, column, position, count)
+    locate_windows(p, image, row, column, position, count, block_pixels)
     return group, tile, channel, used, count
 
 
 @kernel
-def locate_windows(p, image, row, column, position, count):
+def locate_windows(p, image, row, column, position, count, block_pixels):
     """Offset of every pixel's window in the source; the last one repeats to fill a tile."""
     for pixel in range(count):
         position[pixel] = (
@@ -44,7 +44,7 @@ def locate_windows(p, image, row, column, position, count):
             + row[pixel] * p.stride_row
             + column[pixel] * p.stride_column
         )
-    for pixel in range(count, BLOCK_PIXELS):
+    for pixel in range(count, block_pixels):
         position[pixel] = position[count - 1]
 
 

@@ -143,8 +143,8 @@ def test_what_follows_a_convolution_is_exact(drawn):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("filters", [1, 7, 8, 16, 33, 130])
-@pytest.mark.parametrize("channels", [1, 3, 31, 32, 33, 65, 130])
-def test_three_by_three_equals_float_weights_at_every_word_boundary(channels, filters, stride):
+@pytest.mark.parametrize("channels", [1, 3, 32, 33, 64, 65, 130])
+def test_three_by_three_equals_float_weights_wherever_the_panel_ends(channels, filters, stride):
     rng = np.random.default_rng(channels)
     weight = random_bits(rng, filters, 3, 3, channels)
     scale = grid(rng, filters, channels, 8, channels)
@@ -166,10 +166,11 @@ def test_scales_by_input_channel_equal_float_weights(across, groups):
     [{"dilation": (1, 2)}, {"dilation": (3, 1)}, {"groups": 3}, {"groups": 3, "dilation": 2}],
     ids=str,
 )
-def test_runs_of_taps_that_begin_within_a_word_equal_float_weights(geometry):
+@pytest.mark.parametrize("channels", [23, 70, 200])
+def test_taps_apart_from_each_other_equal_float_weights(channels, geometry):
     rng = np.random.default_rng(0)
-    operator = BinaryConv2d(random_bits(rng, 21, 3, 3, 23), padding=2, **geometry)
-    assert_equals_float_weights(rng, (7, 7, 23 * operator.groups), operator)
+    operator = BinaryConv2d(random_bits(rng, 21, 3, 3, channels), padding=2, **geometry)
+    assert_equals_float_weights(rng, (7, 7, channels * operator.groups), operator)
 
 
 def test_a_depthwise_convolution_equals_float_weights():

@@ -65,6 +65,27 @@ def test_nan_stays_nan():
 
 
 @njit
+def relu(x, first, length):
+    spans.relu_span(x, first, length)
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 70])
+def test_a_rectifier_equals_numpy_and_nothing_beside_it_changes(length):
+    x = np.random.default_rng(length).standard_normal(length + 5).astype(np.float32)
+    outcome = x.copy()
+    outcome[3 : 3 + length] = np.where(x[3 : 3 + length] > 0, x[3 : 3 + length], 0)
+    relu(x, 3, length)
+    np.testing.assert_array_equal(x, outcome)
+
+
+def test_a_rectifier_leaves_no_nan_and_no_negative_zero():
+    x = np.array([np.nan, -0.0, -np.inf, np.inf] * 5, np.float32)
+    relu(x, 0, len(x))
+    np.testing.assert_array_equal(x, np.array([0, 0, 0, np.inf] * 5, np.float32))
+    assert not np.signbit(x).any()
+
+
+@njit
 def rescale(x, x_first, y, y_first, z_first, w_first, length):
     spans.rescale_span(x, x_first, y, y_first, y, z_first, y, w_first, length)
 

@@ -52,10 +52,10 @@ ASSEMBLY = """
     from bitconv.kernels import tiles
 
     def count(a, o, w, n, c):
-        tiles.xnor_tile(a, o, w, 0, 3, n, 1, 0, n, c, 0)
+        tiles.xnor_tile(a, o, w, 0, 3, n, 1, 0, n, c, 0, 8)
 
     def multiply(a, o, w, n, c):
-        tiles.fma_tile(a, o, w, 0, 3, n, 1, 0, n, c, 0)
+        tiles.fma_tile(a, o, w, 0, 3, n, 1, 0, n, c, 0, 8)
 
     for function, value, total in ((count, uint64, int32), (multiply, float32, float32)):
         signature = void(value[::1], int64[::1], value[::1], int64, total[::1])

@@ -72,7 +72,7 @@ def test_binary_weights_for_avx2_are_exact_and_their_kernel_holds_no_wider_vecto
         from bitconv.kernels.binary_weight_conv2d import binary_weight_conv2d
 
         binary_weight_conv2d._cache = NullCache()
-        assert passes("binary_weights", "(word_boundary and 130) or dense_layer or within_a_word")
+        assert passes("binary_weights", "(panel_ends and 130) or dense_layer or taps_apart")
         print(*binary_weight_conv2d.inspect_asm().values())
         """,
         NUMBA_CPU_NAME="haswell",
@@ -112,7 +112,7 @@ def test_the_engine_for_the_oldest_processors_is_exact():
 
         assert numba_target().popcount == "arithmetic"
         assert passes("binary_convolutions", "three_by_three and 130 or dense_layer")
-        assert passes("binary_weights", "(word_boundary and 130) or dense_layer or within_a_word")
+        assert passes("binary_weights", "(panel_ends and 130) or dense_layer or taps_apart")
         """,
         NUMBA_CPU_NAME="x86-64",
         NUMBA_CPU_FEATURES="",
@@ -124,7 +124,7 @@ def test_the_engine_is_exact_with_every_index_checked():
     output_of(
         """
         assert passes("binary_convolutions", "three_by_three and 65 or residual_block or scales")
-        assert passes("binary_weights", "(word_boundary and 65) or scales_by_input or dense_layer")
+        assert passes("binary_weights", "(panel_ends and 65) or scales_by_input or dense_layer")
         """,
         NUMBA_BOUNDSCHECK="1",
     )

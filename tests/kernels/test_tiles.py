@@ -12,42 +12,42 @@ from hypothesis import strategies as st
 from numba import njit
 
 from bitconv.kernels import table_counts, tiles
-from bitconv.kernels.arithmetic import FusedMultiplyAdd
+from bitconv.kernels.arithmetic import FusedMultiplyAdd, MoreProducts
 from bitconv.kernels.microkernel import Tile
-from bitconv.kernels.sign_products import WORD_STEPS, SignProducts
+from bitconv.kernels.sign_weights import expanding_instruction
 from bitconv.kernels.table_counts import TableCounts
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 @njit
-def xnor(activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at):
+def xnor(
+    activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at, width
+):
     tiles.xnor_tile(
-        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at, width
     )
 
 
 @njit
 def xnor_half(
-    activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+    activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at, width
 ):
     tiles.xnor_half_tile(
-        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, counts, at, width
     )
 
 
 @njit
-def fma(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
+def fma(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at, width):
     tiles.fma_tile(
-        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at, width
     )
 
 
 @njit
-def sign(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
-    tiles.sign_tile(
-        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
-    )
+def expand(bits, first, floats, steps):
+    tiles.expand_signs(bits, first, floats, steps)
 
 
 @cache
@@ -56,10 +56,35 @@ def compiled(tile, scheme):
     instruction = tiles.tile_instruction(tile, scheme)
 
     @njit
-    def run(activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at):
+    def run(
+        activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at, width
+    ):
         instruction(
-            activations, offsets, weights, weight, rows, row_step, taps, step, length, sums, at
+            activations,
+            offsets,
+            weights,
+            weight,
+            rows,
+            row_step,
+            taps,
+            step,
+            length,
+            sums,
+            at,
+            width,
         )
+
+    return run
+
+
+@cache
+def expanding(tile):
+    """The instruction that makes floats of bits for a tile of any shape."""
+    instruction = expanding_instruction(tile)
+
+    @njit
+    def run(bits, first, floats, steps):
+        instruction(bits, first, floats, steps)
 
     return run
 
@@ -141,6 +166,7 @@ def check_counts(run, tile, scheme, case, rng):
         case.length,
         counts,
         tile.filters,
+        tile.filters,
     )
     expected = np.full((tile.pixels + 2, tile.filters), -7)
     expected[1:-1] = differing_bits(case, activations, offsets, weights[1:-1])
@@ -191,6 +217,7 @@ def test_a_window_may_differ_in_more_bits_than_16_bits_can_count(tile, scheme):
         length,
         counts,
         0,
+        tile.filters,
     )
     np.testing.assert_array_equal(counts, 64 * length)
 
@@ -214,6 +241,7 @@ def test_a_half_tile_computes_the_first_half_of_the_filters():
         case.length,
         counts,
         0,
+        tile.filters,
     )
     expected = differing_bits(case, activations, offsets, weights)
     expected[:, tile.filters // 2 :] = -7
@@ -237,6 +265,7 @@ def check_sums(run, tile, case, rng):
         case.tap_stride,
         case.length,
         sums,
+        tile.filters,
         tile.filters,
     )
     windows = np.stack([case.window(activations, offset) for offset in offsets])
@@ -264,73 +293,56 @@ def test_sums_of_products_round_as_float32_does():
     weights = rng.normal(size=(576, tile.filters)).astype(np.float32)
     sums = np.zeros(tile.pixels * tile.filters, np.float32)
     offsets = np.zeros(tile.pixels, np.int64)
-    fma(activations, offsets, weights.reshape(-1), 0, 1, 0, 1, 0, 576, sums, 0)
+    fma(activations, offsets, weights.reshape(-1), 0, 1, 0, 1, 0, 576, sums, 0, tile.filters)
     exact = activations.astype(np.float64) @ weights.astype(np.float64)
     error = np.abs(sums.reshape(tile.pixels, -1) - exact)
     assert np.all(error <= 576 * 2.0**-24 * (np.abs(activations) @ np.abs(weights)))
 
 
-SIGN_CASES = [
-    *CASES,
-    Case(3, 40, 1, 0, 32),  # whole words
-    Case(2, 9, 3, 50, 33),  # runs that begin within a word and end in the next
-    Case(9, 3, 1, 0, 1),  # depthwise
-]
+@pytest.mark.parametrize("tile", [tiles.FLOAT_TILE, Tile(6, 4, 16), Tile(6, 2, 4)])
+def test_sums_of_two_parts_of_the_windows_are_those_of_the_whole_bit_for_bit(tile):
+    rng = np.random.default_rng(3)
+    activations = rng.normal(size=300).astype(np.float32)
+    weights = rng.normal(size=(100, tile.filters)).astype(np.float32).reshape(-1)
+    offsets = rng.integers(0, 200, tile.pixels)
+    whole, parts = np.zeros((2, tile.pixels * tile.filters), np.float32)
+    start, more = compiled(tile, FusedMultiplyAdd), compiled(tile, MoreProducts)
+    start(activations, offsets, weights, 0, 1, 0, 1, 0, 100, whole, 0, tile.filters)
+    start(activations, offsets, weights, 0, 1, 0, 1, 0, 37, parts, 0, tile.filters)
+    rest = weights[37 * tile.filters :]
+    more(activations[37:], offsets, rest, 0, 1, 0, 1, 0, 63, parts, 0, tile.filters)
+    np.testing.assert_array_equal(parts, whole)
 
 
-def sign_words(negative):
-    """Weights of one bit, (depth, filters), as `sign_tile` takes them."""
-    depth, filters = negative.shape
-    padded = np.zeros((-(-depth // WORD_STEPS) * WORD_STEPS, filters), np.uint32)
-    padded[:depth] = negative
-    highest_first = np.uint32(1) << np.arange(WORD_STEPS - 1, -1, -1, dtype=np.uint32)
-    words = padded.reshape(-1, WORD_STEPS, filters) * highest_first[:, None]
-    return words.sum(axis=1, dtype=np.uint32)
+def test_sums_may_lie_in_rows_that_are_longer_than_the_tile():
+    rng = np.random.default_rng(4)
+    tile = tiles.FLOAT_TILE
+    activations = rng.integers(-9, 10, 30).astype(np.float32)
+    weights = rng.integers(-9, 10, (20, tile.filters)).astype(np.float32)
+    width = tile.filters + 5
+    sums = np.full(tile.pixels * width, -7, np.float32)
+    offsets = np.arange(tile.pixels)
+    fma(activations, offsets, weights.reshape(-1), 0, 1, 0, 1, 0, 20, sums, 3, width)
+    windows = np.stack([activations[offset : offset + 20] for offset in offsets])
+    expected = np.full((tile.pixels, width), -7, np.float32)
+    expected[:, 3 : 3 + tile.filters] = windows @ weights
+    np.testing.assert_array_equal(sums.reshape(expected.shape), expected)
 
 
-def check_signed_sums(run, tile, reference, case, rng):
-    """Any floats, so that most sums are rounded; `reference` computes with float weights."""
-    offsets = rng.integers(0, 50, tile.pixels)
-    activations = rng.normal(size=50 + case.reach).astype(np.float32)
-    negative = rng.integers(0, 2, (case.depth, tile.filters)).astype(bool)
-    words = np.concatenate([np.full((1, tile.filters), 2**32 - 1), sign_words(negative)])
-    loops = (case.rows, case.row_stride, case.taps, case.tap_stride, case.length)
-    found, expected = np.full((2, (tile.pixels + 2) * tile.filters), -7, np.float32)
-    words = words.astype(np.uint32).reshape(-1)
-    run(activations, offsets, words, tile.filters, *loops, found, tile.filters)
-    floats = np.where(negative, -1, 1).astype(np.float32).reshape(-1)
-    reference(activations, offsets, floats, 0, *loops, expected, tile.filters)
-    np.testing.assert_array_equal(found, expected)
+def signs_of(bits):
+    """What bits become, the lowest of a byte first."""
+    return np.where(np.unpackbits(bits, bitorder="little"), -1, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize("case", SIGN_CASES)
-def test_weights_of_one_bit_give_the_sums_of_float_weights_bit_for_bit(case):
-    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
-    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("tile", [Tile(10, 2, 16), Tile(5, 2, 8), Tile(10, 2, 4), Tile(5, 2, 4)])
-def test_weights_of_one_bit_are_exact_in_the_shapes_of_other_targets(tile):
-    run, floats = compiled(tile, SignProducts), compiled(tile, FusedMultiplyAdd)
-    for seed, case in enumerate(SIGN_CASES):
-        check_signed_sums(run, tile, floats, case, np.random.default_rng(seed))
-
-
-@given(
-    case=st.builds(
-        Case,
-        rows=st.integers(0, 4),
-        row_stride=st.integers(0, 9),
-        taps=st.integers(1, 4),
-        tap_stride=st.integers(0, 9),
-        length=st.integers(1, 70),
-    ),
-    seed=st.integers(0, 2**32 - 1),
-)
-@settings(max_examples=60, deadline=None)
-def test_weights_of_one_bit_are_exact_for_any_window(case, seed):
-    floats = compiled(tiles.SIGN_TILE, FusedMultiplyAdd)
-    check_signed_sums(sign, tiles.SIGN_TILE, floats, case, np.random.default_rng(seed))
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 5, 31, 192])
+@pytest.mark.parametrize("tile", [tiles.FLOAT_TILE, Tile(6, 4, 16), Tile(6, 4, 4), Tile(6, 2, 4)])
+def test_bits_become_minus_one_and_one(tile, steps):
+    octets = steps * tile.filters // 8
+    bits = np.random.default_rng(steps).integers(0, 256, octets + 2).astype(np.uint8)
+    floats = np.full(steps * tile.filters + 1, 7, np.float32)
+    expanding(tile)(bits, 1, floats, steps)
+    np.testing.assert_array_equal(floats[:-1], signs_of(bits[1 : 1 + octets]))
+    assert floats[-1] == 7
 
 
 @posix_only
@@ -354,27 +366,16 @@ def test_tiles_touch_nothing_outside_their_arrays(run, case, at_end):
         case.length,
         guarded.copy(np.zeros(tile.pixels * tile.filters, total)),
         0,
+        tile.filters,
     )
 
 
 @posix_only
 @at_both_ends
-@pytest.mark.parametrize("case", SIGN_CASES)
-def test_the_tile_of_signs_touches_nothing_outside_its_arrays(case, at_end):
-    tile, guarded = tiles.SIGN_TILE, GuardedMemory(at_end)
-    words = -(-case.depth // WORD_STEPS) * tile.filters
-    sums = guarded.copy(np.zeros(tile.pixels * tile.filters, np.float32))
-    sign(
-        guarded.copy(np.ones(case.reach, np.float32)),
-        guarded.copy(np.zeros(tile.pixels, np.int64)),
-        guarded.copy(np.zeros(words, np.uint32)),
-        0,
-        case.rows,
-        case.row_stride,
-        case.taps,
-        case.tap_stride,
-        case.length,
-        sums,
-        0,
-    )
-    np.testing.assert_array_equal(sums, case.depth)
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_expanded_bits_touch_nothing_outside_their_arrays(steps, at_end):
+    tile, guarded = tiles.FLOAT_TILE, GuardedMemory(at_end)
+    bits = np.random.default_rng(0).integers(0, 256, steps * tile.filters // 8).astype(np.uint8)
+    floats = guarded.copy(np.zeros(steps * tile.filters, np.float32))
+    expand(guarded.copy(bits), 0, floats, steps)
+    np.testing.assert_array_equal(floats, signs_of(bits))
