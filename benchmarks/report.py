@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from math import floor, log10
+from math import floor, log10, prod
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,7 @@ WEIGHT_SIDES = {
     "bitconv-bits": "weights of one bit",
     "bitconv-floats": "weights −1 and +1 in float32",
 }
+CODED_SHAPE = (32, 32, 64)  # of the map that codecs are measured on
 PROCESSES = {
     ("warm", "python"): "Python itself, doing nothing",
     ("warm", "import"): "`import bitconv`",
@@ -71,6 +72,8 @@ def report(timings: Timings) -> str:
         sections.append(_resnet_section(timings))
     if timings.subjects("threads"):
         sections.append(_threads_section(timings))
+    if timings.subjects("codec"):
+        sections.append(_codec_section(timings))
     if timings.subjects("process"):
         sections.append(_process_section(timings))
     if timings.figures:
@@ -223,6 +226,35 @@ From uint8 images to class scores. Milliseconds; then how many times as long the
 
 "Same numbers" is the same graph with float32 weights α·sign(W) and binarized activations; it gives
 the same scores. Without the signs it is the float network of these layers."""
+
+
+def _codec_section(timings: Timings) -> str:
+    question, megabytes = "codec", prod(CODED_SHAPE) / 1e6
+    maps, sides = timings.subjects(question), timings.sides(question)
+
+    def speed(density: str, *tasks: str) -> str:
+        times = [
+            sum(of(question, density, task) for task in tasks)
+            for of in (timings.median, timings.minimum)
+        ]
+        return f"{_digits(megabytes / times[0])} ({_digits(megabytes / times[1])})"
+
+    codecs = dict.fromkeys(side.split()[0] for side in sides)
+    rows = [
+        [
+            f"{codec}, {'both' if len(tasks) > 1 else tasks[0]}",
+            *(speed(density, *(f"{codec} {task}" for task in tasks)) for density in maps),
+        ]
+        for codec in codecs
+        for tasks in (("encode",), ("decode",), ("encode", "decode"))
+        if all(f"{codec} {task}" in sides for task in tasks)
+    ]
+    return f"""## Codecs of feature maps
+
+One map of {CODED_SHAPE} float32 values to bytes and back, one thread. Megabytes of the 8-bit map a
+second, in brackets at best, by the share of the values that are not zero.
+
+{table(["MB/s", *maps], rows)}"""
 
 
 def _resnet_section(timings: Timings) -> str:

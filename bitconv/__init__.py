@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitconv.file import read, write
     from bitconv.graph import Graph, Metadata, Node, Preparation, TensorType
-    from bitconv.model import Model, Prediction, load, run
+    from bitconv.model import Model, load, run
+    from bitconv.prediction import Prediction
     from bitconv.warming import warmup
 
 __all__ = [
@@ -31,7 +32,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "bitconv.file": ("read", "write"),
     "bitconv.graph": ("Graph", "Metadata", "Node", "Preparation", "TensorType"),
-    "bitconv.model": ("Model", "Prediction", "load", "run"),
+    "bitconv.model": ("Model", "load", "run"),
+    "bitconv.prediction": ("Prediction",),
     "bitconv.warming": ("warmup",),
 }
 

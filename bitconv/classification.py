@@ -75,7 +75,7 @@ def class_scores(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def classify(model: Model, path: Path, count: int) -> Classification | Failure:
     """The `count` likeliest labels of the picture at `path`."""
-    from bitconv.model import Prediction
+    from bitconv.prediction import Prediction
 
     started = time.perf_counter()
     try:

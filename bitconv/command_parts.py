@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from bitconv.errors import InputError
 from bitconv.text import printable
 
 if TYPE_CHECKING:
@@ -51,3 +54,31 @@ def load_compiled(name: str, threads: int | None, quiet: bool = False) -> Model:
     loaded = load(name, threads=threads)
     compile_kernels(loaded, quiet)
     return loaded
+
+
+def check_place(out: Path, model: Path) -> None:
+    """Refuse a place for a model that cannot be written to before there is anything to lose."""
+    if os.path.realpath(out) == os.path.realpath(model):
+        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
+    check_file_place(out)
+
+
+def check_file_place(out: Path) -> None:
+    """Refuse a place that no file can be written to."""
+    if os.path.isdir(out):
+        raise InputError(f"{out}: is a folder; name the file to write")
+    if os.path.exists(out) and not os.path.isfile(out):
+        raise InputError(f"{out}: is no regular file, and cannot be replaced by one")
+    if not os.path.isdir(out.parent):
+        raise InputError(f"{out}: there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out}: the folder {out.parent} cannot be written to")
+
+
+def check_chart(out: Path | None) -> None:
+    """Refuse a chart that cannot be drawn or kept before anything is measured for it."""
+    if out is not None:
+        from bitconv.profile_plot import check_format
+
+        check_file_place(out)
+        check_format(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,9 +13,15 @@ import numpy as np
 
 from bitconv import __version__
 from bitconv.classification import Classification, Failure, class_scores, classify
-from bitconv.command_parts import MODEL_HELP, Engine, load_compiled, threads_option
+from bitconv.command_parts import (
+    MODEL_HELP,
+    Engine,
+    check_place,
+    load_compiled,
+    threads_option,
+)
 from bitconv.converting_command import convert
-from bitconv.errors import InputError
+from bitconv.feature_map_commands import calibrate, maps
 from bitconv.measuring_commands import bench, evaluate, profile
 from bitconv.scales import ScaleSharing
 from bitconv.shipped import DEFAULT_MODEL, SAMPLE_PICTURE, model_path, shipped_models
@@ -40,7 +45,7 @@ def app() -> None:
     """Run binarized convolutional networks."""
 
 
-for command in (evaluate, profile, bench, convert):
+for command in (evaluate, profile, bench, convert, calibrate, maps):
     app.add_command(command)
 
 
@@ -102,6 +107,7 @@ def info(model: str) -> None:
         "file": f"{path} ({path.stat().st_size:,} bytes)",
         "inputs": inputs,
         "outputs": outputs,
+        "codecs": _codecs(graph),
         "labels": ", ".join(about.labels),
         "accuracy": about.accuracy,
         "trained on": about.training_data,
@@ -112,6 +118,12 @@ def info(model: str) -> None:
         if text:
             print(f"{title:10}  {printable(text)}")
     print(f"\n{summarize(graph)}")
+
+
+def _codecs(graph: Graph) -> str:
+    """How many feature maps have codecs, and which."""
+    names = sorted({each.codec.name for each in graph.codecs.values()})
+    return f"{', '.join(names)} for {len(graph.codecs)} feature maps" if names else ""
 
 
 @app.command()
@@ -158,7 +170,7 @@ def reshare(model: str, out: Path, scale: str, images: Path | None) -> None:
     from bitconv.file import read, write
 
     sharing, path = ScaleSharing.parse(scale), model_path(model)
-    _check_place(out, path)
+    check_place(out, path)
     dataset = None if images is None else open_dataset(images)
     before = read(path)
     result = resharing.reshare(before, sharing)
@@ -174,16 +186,6 @@ def reshare(model: str, out: Path, scale: str, images: Path | None) -> None:
     write(after, out)
     sizes = f"{path.stat().st_size:,} → {out.stat().st_size:,}"
     print(f"\nWrote {printable(str(out))} ({sizes} bytes).")
-
-
-def _check_place(out: Path, model: Path) -> None:
-    """Refuse a place that cannot be written to before there is anything to lose."""
-    if os.path.realpath(out) == os.path.realpath(model):
-        raise InputError(f"{out}: is the model itself; the new one needs a place of its own")
-    if os.path.isdir(out):
-        raise InputError(f"{out}: is a folder; name the file to write")
-    if not os.path.isdir(out.parent):
-        raise InputError(f"{out}: there is no folder {out.parent}")
 
 
 def _compare(before: Graph, after: Graph, dataset: Dataset) -> Comparison:

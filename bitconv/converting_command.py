@@ -11,6 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from bitconv.command_parts import check_file_place
 from bitconv.errors import FileError, InputError
 from bitconv.text import printable
 
@@ -102,8 +103,7 @@ def _check_places(network: Path, out: Path) -> None:
         raise InputError(f"{network}: no such file")
     if network.resolve() == out.resolve():
         raise InputError(f"{out}: is the network itself; the new one needs a place of its own")
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"{out}: no file can be written there")
+    check_file_place(out)
 
 
 def _is_keras(path: Path) -> bool:

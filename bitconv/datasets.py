@@ -1,9 +1,10 @@
-"""Labelled test images: CIFAR-10's binary batches, and folders of class folders."""
+"""Labelled images: CIFAR-10's binary batches, and folders of class folders."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ CIFAR10_CLASSES = (
 CIFAR10_SHAPE = (3, 32, 32)
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # the label, then the planes of red, green and blue
 CIFAR10_TEST_BATCH = "test_batch.bin"
+CIFAR10_TRAINING_BATCHES = "data_batch_*.bin"
 PICTURE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
@@ -63,7 +65,7 @@ class Dataset(ABC):
 
 @dataclass(frozen=True, eq=False)
 class CifarBatch(Dataset):
-    """A file of CIFAR-10's binary version: records of a label byte and 3 × 32 × 32 pixels."""
+    """Images of CIFAR-10's binary version: records of a label byte and 3 × 32 × 32 pixels."""
 
     records: NDArray[np.uint8]
 
@@ -81,14 +83,16 @@ class ClassFolders(Dataset):
         return self.files[index]
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def open_dataset(path: str | Path, *, training: bool = False) -> Dataset:
     """The dataset at a path.
 
     Parameters
     ----------
     path : str or Path
-        A binary batch of CIFAR-10 (``.bin``), the folder of all batches, of which the test batch is
-        taken, or a folder that holds one folder of pictures a class.
+        A binary batch of CIFAR-10 (``.bin``), the folder of all batches, or a folder that holds one
+        folder of pictures a class.
+    training : bool
+        From the folder of all batches take those to train on, not the test batch.
 
     Raises
     ------
@@ -100,9 +104,20 @@ def open_dataset(path: str | Path) -> Dataset:
         return _read_batch(source)
     if not os.path.isdir(source):
         raise InputError(f"{source}: no such file or folder")
-    if (source / CIFAR10_TEST_BATCH).is_file():
-        return _read_batch(source / CIFAR10_TEST_BATCH)
+    batches = sorted(source.glob(CIFAR10_TRAINING_BATCHES if training else CIFAR10_TEST_BATCH))
+    if batches:
+        return _read_batches(source, batches)
     return _list_folders(source)
+
+
+def _read_batches(source: Path, paths: Sequence[Path]) -> CifarBatch:
+    """Batches as one."""
+    batches = [_read_batch(path) for path in paths]
+    if len(batches) == 1:
+        return batches[0]
+    targets = np.concatenate([batch.targets for batch in batches])
+    records = np.concatenate([batch.records for batch in batches])
+    return CifarBatch(source, CIFAR10_CLASSES, targets, records)
 
 
 def _read_batch(path: Path) -> CifarBatch:

@@ -13,6 +13,10 @@ class FileError(BitconvError, ValueError):
     """A file is damaged, is not what it is called, or holds what its format does not allow."""
 
 
+class EncodedMapError(BitconvError, ValueError):
+    """An encoded feature map is damaged, or was encoded by another codec."""
+
+
 class InputError(BitconvError, ValueError):
     """An image, a batch or an argument is not what the network takes."""
 

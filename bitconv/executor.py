@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitconv.bits import unpack_words
 from bitconv.compiler.plan import Place, Plan, aligned_bytes
-from bitconv.kernels.records import CALL
+from bitconv.kernels.records import CALL, LENGTH_BYTES
 from bitconv.kernels.registry import (
     KERNELS,
     PROGRAM,
@@ -22,11 +22,16 @@ from bitconv.kernels.registry import (
     WALK,
     address,
     function,
+    link,
     needed_functions,
 )
 from bitconv.kernels.threads import may_run_parallel, parallel_region
 
 _DTYPES = {"uint8": np.uint8, "float32": np.float32, "bits": np.uint64}
+
+
+class DoesNotFitError(Exception):
+    """An encoded map is larger than its place; compile with room for it, and run again."""
 
 
 class Workspace:
@@ -56,28 +61,48 @@ class Workspace:
         self._memory = (*_extent(self.arena), *_extent(plan.constants))
         self._maps: dict[str, NDArray[Any]] = {}
         self._rings: dict[str, list[NDArray[Any]]] = {}
+        self._encoding = [
+            number for number, step in enumerate(plan.steps) if KERNELS[step.kernel].encodes
+        ]
+        # Bytes of the encoded maps; negative where one does not fit
+        self._lengths: dict[str, NDArray[np.int64]] = {
+            name: self._map(name)[:, 0, 0, :LENGTH_BYTES].view(np.int64)[:, 0]
+            for number in self._encoding
+            for name in plan.steps[number].writes
+        }
 
     def run(self, name: str, images: NDArray[Any]) -> None:
         """Compute everything from at most `plan.images` images, the input `name`.
 
         The values that the plan keeps are in the arena afterwards; see `read`.
+
+        Raises
+        ------
+        DoesNotFitError
+            See `bitconv.feature_maps.compression.with_room`.
         """
         self._put(name, images)
         self.run_steps(slice(None), len(images))
 
     def run_steps(self, steps: slice, images: int) -> None:
-        """Run some of the steps, on what those before them left in the arena."""
+        """Run some of the steps, on what those before them left in the arena.
+
+        Raises
+        ------
+        DoesNotFitError
+            See `run`.
+        """
         with self._threads() as shares:
-            self._walk(self._calls[steps], images, shares)
+            self._walk(steps, images, shares)
 
     def run_timed(self, name: str, images: NDArray[Any]) -> list[int]:
         """Do as `run` does; the nanoseconds that every step took."""
         self._put(name, images)
-        calls = [self._calls[index : index + 1] for index in range(len(self._calls))]
+        steps = [slice(number, number + 1) for number in range(len(self._calls))]
         stamps = [time.perf_counter_ns()]
         with self._threads() as shares:
-            for call in calls:
-                self._walk(call, len(images), shares)
+            for step in steps:
+                self._walk(step, len(images), shares)
                 stamps.append(time.perf_counter_ns())
         return [after - before for before, after in pairwise(stamps)]
 
@@ -85,10 +110,19 @@ class Workspace:
         """Copy a kept value of the first images to a C-ordered array; signs as −1 and +1."""
         layout = self.plan.places[name].layout
         found = self._map(name)[: len(result)]
+        if name in self._lengths:
+            self._read_encoded(name, found[:, 0, 0], result)
+            return
         if layout.stored == "bits":
             found = np.where(unpack_words(found, layout.channels), np.int8(-1), np.int8(1))
         # A signed array counts what was stored as bytes or floats; both hold it exactly.
         np.copyto(result.reshape(found.shape), found, casting="unsafe")
+
+    def _read_encoded(self, name: str, found: NDArray[np.uint8], result: NDArray[np.uint8]) -> None:
+        """Copy the bytes of encoded maps, and put zeros behind them."""
+        for source, target, length in zip(found, result, self._lengths[name], strict=False):
+            end = LENGTH_BYTES + length
+            target[:end], target[end:] = source[:end], 0
 
     @contextmanager
     def _threads(self) -> Iterator[int]:
@@ -99,9 +133,30 @@ class Workspace:
         else:
             yield 1
 
-    def _walk(self, calls: NDArray[np.void], images: int, shares: int) -> None:
+    def _walk(self, steps: slice, images: int, shares: int) -> None:
+        """Run steps in one call; a call ends behind every step that encodes.
+
+        So what does not fit its place is found before anything reads it.
+        """
+        numbers = range(len(self._calls))[steps]
+        first = numbers.start
+        for number in self._encoding:
+            if number in numbers:
+                self._call(slice(first, number + 1), images, shares)
+                self._check_sizes(number, images)
+                first = number + 1
+        if first < numbers.stop:
+            self._call(slice(first, numbers.stop), images, shares)
+
+    def _call(self, steps: slice, images: int, shares: int) -> None:
+        calls = self._calls[steps]
         first = calls.ctypes.data
         self._walk_steps(first, len(calls), self._spread, *self._memory, images, shares)
+
+    def _check_sizes(self, number: int, images: int) -> None:
+        for name in self.plan.steps[number].writes:
+            if (self._lengths[name][:images] < 0).any():
+                raise DoesNotFitError(name)
 
     def _put(self, name: str, images: NDArray[Any]) -> None:
         target = self._map(name)[: len(images)]
@@ -124,7 +179,9 @@ class Workspace:
 
 def functions_of(plan: Plan) -> list[str]:
     """What must be compiled before the plan can run, in order of first use."""
-    needed = [needed_functions(step.kernel, step.parallel) for step in plan.steps]
+    needed = [
+        needed_functions(step.kernel, step.functions.values(), step.parallel) for step in plan.steps
+    ]
     return list(dict.fromkeys((WALK, *(name for names in needed for name in names))))
 
 
@@ -132,6 +189,7 @@ def _calls(plan: Plan) -> NDArray[np.void]:
     """The steps as `walk` takes them; valid in this process as long as the plan is there."""
     calls = np.zeros(len(plan.steps), CALL)
     for call, step in zip(calls, plan.steps, strict=True):
+        link(step.parameters, step.functions)
         parameters, program = step.records
         call["kernel"] = address(step.kernel)
         call["run_program"] = address(PROGRAM) if KERNELS[step.kernel].runs_program else 0

@@ -12,6 +12,7 @@ from bitconv.errors import GraphError
 from bitconv.parameters import plain, plain_integer, plain_shape
 
 if TYPE_CHECKING:
+    from bitconv.feature_maps.map_codec import MapCodec
     from bitconv.operators.operator import Operator
 
 ValueKind = Literal["bits", "uint8", "int32", "float32", "bytes"]
@@ -162,6 +163,9 @@ class Graph:
     outputs : tuple of str
         The last node when not given.
     metadata : Metadata
+    codecs : mapping of str to MapCodec
+        How maps may be kept encoded, by the name of the node that computes them. The network itself
+        computes the same with and without; see `bitconv.feature_maps.compression.compress`.
     types : mapping of str to TensorType
         The type of every input and node, inferred.
 
@@ -175,6 +179,7 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=Metadata)
+    codecs: Mapping[str, MapCodec] = field(default_factory=dict)
     types: Mapping[str, TensorType] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -194,9 +199,12 @@ class Graph:
                 f"{len(labels)} labels do not fit the output {outputs[0]!r} of shape "
                 f"{types[outputs[0]].shape}"
             )
+        codecs = dict(self.codecs)
+        _check_codecs(codecs, {node.name: types[node.name] for node in nodes})
         object.__setattr__(self, "inputs", MappingProxyType(inputs))
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "codecs", MappingProxyType(codecs))
         object.__setattr__(self, "types", MappingProxyType(types))
 
     def consumers(self) -> dict[str, list[Node]]:
@@ -231,6 +239,16 @@ def infer_types(inputs: Mapping[str, TensorType], nodes: Iterable[Node]) -> dict
         except GraphError as error:
             raise GraphError(f"node {node.name!r} ({node.operator.name}): {error}") from error
     return types
+
+
+def _check_codecs(codecs: Mapping[str, MapCodec], computed: Mapping[str, TensorType]) -> None:
+    for name, codec in codecs.items():
+        if name not in computed:
+            raise GraphError(f"there is a codec for {name!r}, which is no node of the graph")
+        try:
+            codec.check(computed[name])
+        except GraphError as error:
+            raise GraphError(f"the codec of {name!r}: {error}") from error
 
 
 def _check_arity(node: Node) -> None:

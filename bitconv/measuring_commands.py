@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bitconv.command_parts import Engine, load_compiled, threads_option
+from bitconv.command_parts import Engine, check_chart, load_compiled, threads_option
 from bitconv.shipped import DEFAULT_MODEL
 
 
@@ -63,10 +63,7 @@ def profile(
     as_json: bool,
 ) -> None:
     """Time every step of a model on a picture; by default on noise."""
-    if picture is not None:  # what cannot be drawn is refused before anything is measured
-        from bitconv.profile_plot import check_format
-
-        check_format(picture)
+    check_chart(picture)
     loaded = load_compiled(model, threads, quiet=as_json)
     result = loaded.profile(image, repeat=repeat)
     engine = Engine.of(loaded, model)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.errors import InputError, UnsupportedError
 from bitconv.graph import Graph, TensorType
+from bitconv.prediction import Prediction
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,15 +25,22 @@ if TYPE_CHECKING:
     from bitconv.executor import Workspace
     from bitconv.kernels.warmup import Report
     from bitconv.profiling import Profile
+    from bitconv.splitting import FirstHalf, SecondHalf
     from bitconv.verification import Verification
 
     ImageLike = str | Path | Image | NDArray[np.uint8]
 
+FeatureMaps = bool | Literal["all"]
 BATCH_BYTES = 32 * 2**20  # of arena that a batch may take; larger batches run in chunks
 MAX_BATCH = 64
 
 
-def load(model: str | Path | None = None, *, threads: int | None = None) -> Model:
+def load(
+    model: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    feature_maps: FeatureMaps = False,
+) -> Model:
     """Load a network.
 
     Parameters
@@ -39,19 +48,20 @@ def load(model: str | Path | None = None, *, threads: int | None = None) -> Mode
     model : str or Path, optional
         A shipped model's name or the path of a file; the shipped default when not given.
     threads : int, optional
+    feature_maps : bool or "all"
         See `Model`.
 
     Raises
     ------
     InputError
-        There is no such model.
+        There is no such model, or it has no codecs for its feature maps.
     FileError
         The file is damaged or not in bitconv's format.
     """
     from bitconv.file import read
     from bitconv.shipped import model_path
 
-    return Model(read(model_path(model)), threads=threads)
+    return Model(read(model_path(model)), threads=threads, feature_maps=feature_maps)
 
 
 def run(
@@ -70,42 +80,6 @@ def _loaded(path: Path, version: tuple[int, int], threads: int | None) -> Model:
     return load(path, threads=threads)
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Class scores of one image.
-
-    Attributes
-    ----------
-    scores : float32 array of shape (classes,)
-        Raw scores, as the network ends; higher is likelier.
-    labels : tuple of str
-        One a class; the class numbers as text where the model names none.
-    """
-
-    scores: NDArray[np.float32]
-    labels: tuple[str, ...] = field(repr=False)
-
-    @property
-    def label(self) -> str:
-        """The label of the highest score."""
-        return self.top(1)[0][0]
-
-    @property
-    def score(self) -> float:
-        """The highest score."""
-        return self.top(1)[0][1]
-
-    def top(self, k: int) -> list[tuple[str, float]]:
-        """The `k` likeliest (label, score) pairs, best first; ties keep the order of classes."""
-        if k < 1:
-            raise InputError(f"top takes a number of labels from 1 up, found {k}")
-        order = np.argsort(-self.scores, kind="stable")[:k]
-        return [(self.labels[index], float(self.scores[index])) for index in order]
-
-    def __repr__(self) -> str:
-        return f"Prediction({self.label!r}, score={self.score:.3f})"
-
-
 class Model:
     """A loaded network, ready to run. Immutable; may be called from several threads at once.
 
@@ -115,14 +89,28 @@ class Model:
         With one input.
     threads : int, optional
         Threads a call may use, at most the usable cores; all of them when not given.
+    feature_maps : bool or "all"
+        Keep the maps that have codecs encoded in memory: those that live beyond the step after
+        the one that computes them, or all. The network is then one with these codecs in it, see
+        `bitconv.feature_maps.compression.compress`.
 
     Attributes
     ----------
     graph : Graph
+        What is computed, codecs included where maps are kept encoded.
     threads : int
+
+    Raises
+    ------
+    InputError
+        Feature maps are to be kept encoded, but the network has no codecs for them.
+    UnsupportedError
+        The network cannot be run, naming the node.
     """
 
-    def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
+    def __init__(
+        self, graph: Graph, *, threads: int | None = None, feature_maps: FeatureMaps = False
+    ) -> None:
         if len(graph.inputs) != 1:
             raise UnsupportedError(
                 f"a model takes one input, the graph has {', '.join(graph.inputs)}"
@@ -132,12 +120,17 @@ class Model:
             raise InputError(f"threads takes a whole number from 1 up, found {threads!r}")
         from bitconv.kernels.threads import usable_threads
 
+        self._source, self._feature_maps = graph, feature_maps
         self._graph = graph
         ((self._input_name, self._input),) = graph.inputs.items()
+        if feature_maps:
+            from bitconv.feature_maps.compression import compress
+
+            self._graph = compress(graph, feature_maps)
         self._threads = int(min(threads or usable_threads(), usable_threads()))
         # Filled without a lock, by operations that are atomic, so that a forked child never finds
         # one locked by a thread that it does not have.
-        self._plans: dict[tuple[str, int, tuple[str, ...]], _Prepared] = {}
+        self._plans: dict[tuple[str, int, tuple[str, ...], bool], _Prepared] = {}
         self._plan(self._kind, 1, ())  # what cannot be run is refused now
 
     @property
@@ -288,7 +281,8 @@ class Model:
         else:
             array = prepare(image, self.input_shape, self._graph.metadata.preparation)
         batch = self._checked(array[None])
-        prepared = self._prepared(self._kind_of(batch), 1, ())
+        prepared, workspace = self._executed(self._kind_of(batch), 1, (), batch)
+        prepared.workspaces.append(workspace)
 
         def run_steps() -> list[int]:
             workspace = prepared.take_workspace()
@@ -334,9 +328,35 @@ class Model:
             for kind in dict.fromkeys((self._kind, "float32"))
             for images in (1, self._chunk(kind, MAX_BATCH, ()))
         ]
-        kernels = dict.fromkeys(step.kernel for plan in plans for step in plan.steps)
-        needed = [needed_functions(name, KERNELS[name].divisible) for name in kernels]
+        needed = [
+            needed_functions(step.kernel, step.functions.values(), KERNELS[step.kernel].divisible)
+            for plan in plans
+            for step in plan.steps
+        ]
         return list(dict.fromkeys((WALK, *(function for names in needed for function in names))))
+
+    def split(self, after: str) -> tuple[FirstHalf, SecondHalf]:
+        """Two networks, to run on different machines: all up to a node, and all behind it.
+
+        Parameters
+        ----------
+        after : str
+            A node through which all goes that is computed behind it. What the first half computes
+            leaves it as bytes, by the node's codec where it has one, else without any loss.
+
+        Raises
+        ------
+        InputError
+            There is no such node, nothing is behind it, or there is a way around it.
+        """
+        from bitconv.splitting import split
+
+        return split(self._source, after, threads=self._threads, feature_maps=self._feature_maps)
+
+    @property
+    def arena_bytes(self) -> int:
+        """The memory that running one image takes besides the weights."""
+        return self._plan(self._kind, 1, ()).arena_bytes
 
     def __repr__(self) -> str:
         name = self._graph.metadata.name or "unnamed"
@@ -376,16 +396,31 @@ class Model:
         kind = self._kind_of(batch)
         keep = tuple(name for name in wanted if name not in self._graph.outputs)
         chunk = self._chunk(kind, len(batch), keep)
-        prepared = self._prepared(kind, chunk, keep)
-        types = {name: prepared.graph.types[name] for name in wanted}
+        graph = self._prepared(kind, chunk, keep).graph
+        types = {name: graph.types[name] for name in wanted}
         results = {name: np.empty((len(batch), *t.shape), t.dtype) for name, t in types.items()}
-        workspace = prepared.take_workspace()
         for first in range(0, len(batch), chunk):
-            workspace.run(self._input_name, batch[first : first + chunk])
+            part = batch[first : first + chunk]
+            prepared, workspace = self._executed(kind, chunk, keep, part)
             for name, result in results.items():
                 workspace.read(name, result[first : first + chunk])
-        prepared.workspaces.append(workspace)
+            prepared.workspaces.append(workspace)
         return results
+
+    def _executed(
+        self, kind: str, images: int, keep: tuple[str, ...], part: NDArray[Any]
+    ) -> tuple[_Prepared, Workspace]:
+        """A plan and the workspace in which it has run, which belongs to it; one that has room."""
+        from bitconv.executor import DoesNotFitError
+
+        for roomy in (False, True):
+            prepared = self._prepared(kind, images, keep, roomy)
+            workspace = prepared.take_workspace()
+            with suppress(DoesNotFitError):
+                workspace.run(self._input_name, part)
+                return prepared, workspace
+            prepared.workspaces.append(workspace)
+        raise AssertionError("an encoded map exceeds its codec's bound")
 
     def _kind_of(self, batch: NDArray[Any]) -> str:
         """The kind in which a batch is run: a network of float images takes bytes as floats."""
@@ -408,12 +443,18 @@ class Model:
     def _plan(self, kind: str, images: int, keep: tuple[str, ...]) -> Plan:
         return self._prepared(kind, images, keep).plan
 
-    def _prepared(self, kind: str, images: int, keep: tuple[str, ...]) -> _Prepared:
-        key = (kind, images, keep)
+    def _prepared(
+        self, kind: str, images: int, keep: tuple[str, ...], roomy: bool = False
+    ) -> _Prepared:
+        key = (kind, images, keep, roomy)
         if key not in self._plans:
             from bitconv.compiler import compile_graph
 
             graph = self._graph_for(kind)
+            if roomy:
+                from bitconv.feature_maps.compression import with_room
+
+                graph = with_room(graph)
             plan = compile_graph(graph, images=images, threads=self._threads, keep=keep)
             self._plans.setdefault(key, _Prepared(graph, plan))
         return self._plans[key]

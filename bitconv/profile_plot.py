@@ -8,6 +8,7 @@ from bitconv.errors import InputError, MissingPackageError
 from bitconv.profiling import Profile, StepProfile
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ImportError as error:
@@ -27,7 +28,7 @@ LEGEND = {
     "float": "floats",
     "": "no multiply-accumulates",
 }
-INCHES_PER_STEP = 0.25
+INCHES_PER_BAR = 0.25
 
 
 def check_format(path: Path) -> None:
@@ -53,9 +54,7 @@ def plot(profile: Profile, path: Path) -> None:
     """
     check_format(path)
     steps = profile.steps
-    height = 1.5 + INCHES_PER_STEP * len(steps)
-    figure = Figure(figsize=(9, height), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = bar_figure(len(steps))
     bars = axes.barh(
         range(len(steps)),
         [1e3 * step.seconds for step in steps],
@@ -69,6 +68,17 @@ def plot(profile: Profile, path: Path) -> None:
     axes.set_xlabel(f"ms, {1e3 * profile.seconds:.3f} in all; percentages are of the roofline")
     present = [kind for kind in COLOURS if any(step.arithmetic == kind for step in steps)]
     axes.legend(handles=[Patch(color=COLOURS[kind], label=LEGEND[kind]) for kind in present])
+    save(figure, path)
+
+
+def bar_figure(bars: int) -> tuple[Figure, Axes]:
+    """An empty chart with room for so many bars below each other."""
+    figure = Figure(figsize=(9, 1.5 + INCHES_PER_BAR * bars), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a chart, or raise `InputError`."""
     try:
         figure.savefig(path)
     except OSError as error:

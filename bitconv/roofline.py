@@ -65,7 +65,7 @@ def _seconds(chains: str, memory: NDArray[Any]) -> float:
     return min(_once(run, memory.copy()) for _ in range(REPEATS))
 
 
-def _once(run: Callable[[int, int], None], memory: NDArray[Any]) -> float:
+def _once(run: Callable[[int, int], int], memory: NDArray[Any]) -> float:
     address = memory.ctypes.data
     started = time.perf_counter()
     run(STEPS, address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 COMPILING = "Compiling the kernels for this machine (only the first time)"
@@ -41,18 +41,23 @@ def compile_progress() -> Iterator[Report]:
         yield report
 
 
-@contextmanager
-def image_progress() -> Iterator[Callable[[int, int], None] | None]:
+def image_progress() -> AbstractContextManager[Callable[[int, int], None] | None]:
     """A bar for images done of images in all; nothing where stderr is no terminal."""
+    return progress_bar("Classifying", "images")
+
+
+@contextmanager
+def progress_bar(title: str, things: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for things done of things in all; nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
-    with _bar("Classifying") as progress:
+    with _bar(title) as progress:
         task = progress.add_task("", total=None, doing="")
 
         def report(done: int, total: int) -> None:
             progress.update(
-                task, completed=done, total=total, doing=f"{done:,} of {total:,} images"
+                task, completed=done, total=total, doing=f"{done:,} of {total:,} {things}"
             )
 
         yield report

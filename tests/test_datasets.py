@@ -40,6 +40,15 @@ def test_of_a_folder_of_batches_the_test_batch_is_taken(tmp_path):
     assert dataset.classes == CIFAR10_CLASSES
 
 
+def test_of_a_folder_of_batches_those_to_train_on_can_be_taken(tmp_path):
+    write_batch(tmp_path / "data_batch_2.bin", [3])
+    write_batch(tmp_path / "data_batch_1.bin", [1, 1])
+    write_batch(tmp_path / "test_batch.bin", [2])
+    dataset = open_dataset(tmp_path, training=True)
+    assert dataset.targets.tolist() == [1, 1, 3]
+    assert dataset.image(2).shape == (32, 32, 3)
+
+
 @pytest.mark.parametrize("octets", [0, 1, 3072, 3074, 2 * 3073 - 1])
 def test_a_truncated_batch_is_refused(tmp_path, octets):
     path = tmp_path / "test_batch.bin"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitconv.compiler.arena import Buffer, place
 from bitconv.compiler.constants import ConstantPool
-from bitconv.compiler.plan import NO_RING, Layout, Place, Plan, Ring, Step
+from bitconv.compiler.plan import NO_FUNCTIONS, NO_RING, Layout, Place, Plan, Ring, Step
 from bitconv.kernels.records import INSTRUCTION
 from bitconv.kernels.registry import KERNELS
 from bitconv.kernels.scratch import SCRATCH_BYTES
@@ -161,6 +161,7 @@ class PlanBuilder:
         writes: Mapping[str, Value],
         records: Sequence[Record],
         program: Sequence[Record] = (),
+        functions: Mapping[str, str] = NO_FUNCTIONS,
         seconds: float = 0.0,
     ) -> None:
         """Append a step; `seconds` estimates its work on one image.
@@ -180,8 +181,8 @@ class PlanBuilder:
             self._links.append((parameters, 0, "scratch", Address(scratch, 8)))
         for value in (*reads.values(), *writes.values()):
             value.buffer.last = max(value.buffer.last, len(self._steps))
-        constants = self.constants.size - self._constants_read
-        self._constants_read = self.constants.size
+        constants = self.constants.added - self._constants_read
+        self._constants_read = self.constants.added
         self._steps.append(
             Step(
                 kernel,
@@ -190,6 +191,7 @@ class PlanBuilder:
                 tuple(writes),
                 parameters,
                 self._fill(INSTRUCTION, program),
+                functions,
                 parallel,
                 bytes_read=sum(v.layout.inner_bytes for v in reads.values()) + constants,
                 bytes_written=sum(v.layout.inner_bytes for v in writes.values()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,32 @@ from bitconv.kernels.records import BLOCK_CHANNELS
 
 
 class ConstantPool:
-    """Collects arrays, each aligned to a cache line.
+    """Collects arrays, each aligned to a cache line; arrays of the same bytes are kept once.
 
     Attributes
     ----------
     size : int
         Bytes so far.
+    added : int
+        Bytes of all arrays that were added, those that were there already included.
     """
 
     def __init__(self) -> None:
         self._arrays: list[tuple[int, NDArray[Any]]] = []
-        self.size = 0
+        self._offsets: dict[bytes, int] = {}
+        self.size = self.added = 0
 
     def add(self, array: NDArray[Any]) -> int:
         """Keep `array`; its offset in elements of its own type."""
-        offset = self.size
-        self._arrays.append((offset, np.ascontiguousarray(array)))
-        self.size = -(-(offset + array.nbytes) // ALIGNMENT) * ALIGNMENT
-        return offset // array.itemsize
+        array = np.ascontiguousarray(array)
+        room = -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        self.added += room
+        digest = sha256(array.data).digest()
+        if digest not in self._offsets:
+            self._offsets[digest] = self.size
+            self._arrays.append((self.size, array))
+            self.size += room
+        return self._offsets[digest] // array.itemsize
 
     def add_vector(
         self, values: NDArray[np.float32], width: int, rows: int, beyond: float = 0.0

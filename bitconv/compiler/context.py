@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 from bitconv.bits import WORD_BITS, words_for
 from bitconv.compiler.boxes import Box, copy, steps_of
@@ -24,7 +25,8 @@ def natural_layout(value: TensorType, ring: Ring = NO_RING) -> Layout:
         height, width, channels = 1, math.prod(value.shape[:-1]), value.shape[-1]
     if value.kind == "bits":
         return Layout("bits", height, width, channels, ring, (channels,))
-    return Layout("uint8" if value.kind == "uint8" else "float32", height, width, channels, ring)
+    stored: Literal["uint8", "float32"] = "uint8" if value.kind in ("uint8", "bytes") else "float32"
+    return Layout(stored, height, width, channels, ring)
 
 
 def reach(window: Window, height: int, width: int) -> Ring:

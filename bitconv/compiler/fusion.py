@@ -30,6 +30,8 @@ class Program:
     reads, writes : dict of str to Value
     packs_signs : bool
         Whether the kernel's blocks of filters fall on whole bytes, so that signs can be packed.
+    in_place : bool
+        Whether a result may overwrite a map that was added to it and that nobody reads again.
     repeats : bool
         Whether the first channels of all blocks are multiples of the width, so that narrow rows can
         be computed several at once.
@@ -42,6 +44,7 @@ class Program:
     reads: dict[str, Value] = field(default_factory=dict)
     writes: dict[str, Value] = field(default_factory=dict)
     packs_signs: bool = True
+    in_place: bool = False
     repeats: bool = True
     _scale: NDArray[np.float32] | None = None  # a product that is still to be appended
 
@@ -94,9 +97,11 @@ class Program:
 
     def store(self, name: str) -> None:
         """Append the storing of value `name`, wherever it belongs."""
-        for title, value in self.context.store_everywhere(name):
-            self.writes[title] = value
-            self._append({"opcode": Opcode.STORE, **stored_map(value)})
+        value = self._over_a_term(name)
+        homes = [(name, value)] if value else self.context.store_everywhere(name)
+        for title, home in homes:
+            self.writes[title] = home
+            self._append({"opcode": Opcode.STORE, **stored_map(home)})
 
     def sign(self, node: Node) -> None:
         """Append a sign and the packing of its bits."""
@@ -155,6 +160,26 @@ class Program:
                 return
             self.pointwise(following, name)
             name = following.name
+
+    def _over_a_term(self, name: str) -> Value | None:
+        """The place of a map that was read for the last time, given to value `name`; or None.
+
+        Neither of the two may be a part of a larger map; the layout of such a term is another one.
+        """
+        context = self.context
+        if not self.in_place or name in context.parts:
+            return None
+        for term, value in self.reads.items():
+            owners = [other for other in context.values.values() if other.buffer is value.buffer]
+            if (
+                owners == [value]
+                and term not in context.kept
+                and all(reader.name in self.nodes for reader in context.readers[term])
+                and value.layout == context.layout(name)
+            ):
+                context.values[name] = Value(value.layout, value.buffer)
+                return context.values[name]
+        return None
 
     def _packs(self, node: Node) -> bool:
         return self.packs_signs and isinstance(node.operator, Sign)

@@ -18,6 +18,7 @@ from bitconv.bits import pack_words
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
 from bitconv.compiler.context import Context, live_nodes, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
+from bitconv.compiler.feature_maps import decode_map, encode_map
 from bitconv.compiler.fusion import Program
 from bitconv.compiler.moving import concat, pad, reshape, slice_, transpose
 from bitconv.compiler.ordering import moved_terms_first
@@ -36,7 +37,9 @@ from bitconv.operators import (
     Clip,
     Concat,
     Conv2d,
+    DecodeMap,
     Dense,
+    EncodeMap,
     Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
@@ -269,7 +272,9 @@ LOWERINGS: dict[type[Operator], Callable[[Context, Node], None]] = {
     Clip: _pointwise,
     Concat: concat,
     Conv2d: convolution,
+    DecodeMap: decode_map,
     Dense: convolution,
+    EncodeMap: encode_map,
     Flatten: reshape,
     GlobalAvgPool2d: _pool,
     MaxPool2d: _pool,

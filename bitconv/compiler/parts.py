@@ -18,6 +18,7 @@ from bitconv.operators import (
     Clip,
     Concat,
     Conv2d,
+    DecodeMap,
     Dense,
     GlobalAvgPool2d,
     MaxPool2d,
@@ -30,8 +31,8 @@ from bitconv.operators import (
 
 # What stores pixel by pixel, at any distance from each other.
 WRITERS = (
-    Add, AvgPool2d, BatchNorm, BinaryConv2d, BinaryDense, Clip, Conv2d, Dense, GlobalAvgPool2d,
-    MaxPool2d, Multiply, Normalize, PRelu, Relu, Sign,
+    Add, AvgPool2d, BatchNorm, BinaryConv2d, BinaryDense, Clip, Conv2d, DecodeMap, Dense,
+    GlobalAvgPool2d, MaxPool2d, Multiply, Normalize, PRelu, Relu, Sign,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from bitconv.bits import WORD_BITS, words_for
 
 Ring = tuple[int, int, int, int]
 NO_RING: Ring = (0, 0, 0, 0)
+NO_FUNCTIONS: Mapping[str, str] = {}
 ITEM_BYTES = {"uint8": 1, "float32": 4, "bits": 8}
 
 
@@ -168,6 +169,9 @@ class Step:
         The values it takes from the arena and leaves there.
     parameters, program : record arrays
         See `bitconv.kernels.records`.
+    functions : mapping of str to str
+        Functions that the kernel calls, by the fields of its record that take their addresses when
+        the plan is about to run.
     parallel : bool
         Whether the work is worth several threads.
     bytes_read, bytes_written : int
@@ -180,6 +184,7 @@ class Step:
     writes: tuple[str, ...]
     parameters: NDArray[np.void]
     program: NDArray[np.void]
+    functions: Mapping[str, str]
     parallel: bool
     bytes_read: int
     bytes_written: int

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitconv.encodings import decode
 from bitconv.errors import FileError, GraphError
 from bitconv.file.format import (
+    CODEC_ATTRIBUTES,
+    CODECS_VERSION,
     FORMAT,
     NODE_ATTRIBUTES,
     TEXTS,
@@ -18,6 +20,9 @@ from bitconv.file.tree import DIGEST, Dataset, Group, Value, digest
 from bitconv.graph import Graph, Metadata, Node, Preparation, TensorType
 from bitconv.operators import OPERATORS, Operator
 from bitconv.operators.operator import StoredArray
+
+if TYPE_CHECKING:
+    from bitconv.feature_maps.map_codec import MapCodec
 
 KINDS = {str: "a text", int: "an integer", tuple: "a row of integers"}
 UPGRADE = "upgrade it with: pip install --upgrade bitconv"
@@ -49,17 +54,22 @@ def from_tree(tree: Group) -> Graph:
     expected, found = root.take(DIGEST, str), digest(tree)
     if found != expected:
         raise FileError(f"is damaged: its content has the SHA-256 {found}, not {expected}")
-    check_header(root.take("format", str), root.take("version", int))
+    version = root.take("version", int)
+    check_header(root.take("format", str), version)
     outputs = _lines(root.take("outputs", str), "outputs")
     root.finish()
-    _expect_names(tree.groups, {"inputs", "metadata", "nodes"}, "the file")
+    groups = {"inputs", "metadata", "nodes"}
+    if version >= CODECS_VERSION:
+        groups.add("codecs")
+    _expect_names(tree.groups, groups, "the file")
     _expect_names(tree.datasets, set(), "the file")
     inputs = dict(_input(group, place) for place, group in _numbered(tree, "inputs"))
     if len(inputs) < len(tree.groups["inputs"].groups):
         raise FileError("two inputs have one name")
     nodes = tuple(_node(group, place) for place, group in _numbered(tree, "nodes"))
+    codecs = _codecs(tree) if "codecs" in groups else {}
     try:
-        return Graph(inputs, nodes, outputs, _metadata(tree.groups["metadata"]))
+        return Graph(inputs, nodes, outputs, _metadata(tree.groups["metadata"]), codecs)
     except GraphError as error:
         raise FileError(str(error)) from error
 
@@ -152,6 +162,38 @@ def _node(group: Group, path: str) -> Node:
     _expect_names(group.groups, set(), place)
     try:
         return Node(name, _operator(kind, group), inputs)
+    except (FileError, GraphError) as error:
+        raise FileError(f"{place}: {error}") from error
+
+
+def _codecs(tree: Group) -> dict[str, MapCodec]:
+    codecs = dict(_codec(group, place) for place, group in _numbered(tree, "codecs"))
+    if not codecs or len(codecs) < len(tree.groups["codecs"].groups):
+        raise FileError("the group codecs is empty, or has two codecs for one node")
+    return codecs
+
+
+def _codec(group: Group, path: str) -> tuple[str, MapCodec]:
+    from bitconv.feature_maps import CODECS
+    from bitconv.feature_maps.map_codec import MapCodec
+
+    attributes = _Attributes(group.attributes, path)
+    node = attributes.take("node", str)
+    place = f"the codec of {node!r}"
+    kind, largest = attributes.take("codec", str), attributes.take("largest", int)
+    if kind not in CODECS:
+        raise FileError(
+            f"{place}: the codec {kind!r} is unknown; if a newer bitconv has it, {UPGRADE}"
+        )
+    _expect_names(group.groups, set(), place)
+    given = group.attributes.items()
+    parameters = {name: value for name, value in given if name not in CODEC_ATTRIBUTES}
+    try:
+        arrays = {name: _array(name, dataset) for name, dataset in group.datasets.items()}
+        both = sorted(parameters.keys() & arrays.keys())
+        if both:
+            raise FileError(f"has {both} twice, as attributes and as arrays")
+        return node, MapCodec(CODECS[kind].from_parameters(parameters | arrays), largest)
     except (FileError, GraphError) as error:
         raise FileError(f"{place}: {error}") from error
 

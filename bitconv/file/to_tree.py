@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bitconv.encodings import encode
 from bitconv.errors import FileError
-from bitconv.file.format import FORMAT, MAX_GROUPS, TEXTS, VERSION, group_name
+from bitconv.file.format import CODECS_VERSION, FORMAT, MAX_GROUPS, TEXTS, group_name
 from bitconv.file.tree import DIGEST, Dataset, Group, Value, digest
 from bitconv.graph import Graph, Metadata, Node, TensorType
+from bitconv.operators import OPERATORS
+
+if TYPE_CHECKING:
+    from bitconv.feature_maps.map_codec import MapCodec
 
 
 def to_tree(graph: Graph) -> Group:
@@ -24,9 +31,11 @@ def to_tree(graph: Graph) -> Group:
         "inputs": _numbered([_input(name, value) for name, value in graph.inputs.items()]),
         "nodes": _numbered([_node(node) for node in graph.nodes]),
     }
+    if graph.codecs:
+        groups["codecs"] = _numbered([_codec(name, graph.codecs[name]) for name in graph.codecs])
     attributes: dict[str, Value] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": CODECS_VERSION if graph.codecs else 1,
         "outputs": _lines(graph.outputs, "outputs"),
     }
     signed = {**attributes, DIGEST: digest(Group(attributes, groups=groups))}
@@ -53,6 +62,11 @@ def _input(name: str, value: TensorType) -> Group:
 
 def _node(node: Node) -> Group:
     place = f"node {node.name!r}"
+    if node.operator.name not in OPERATORS:
+        raise FileError(
+            f"{place}: a file has no {node.operator.name}; write the network as it is without "
+            "feature_maps, its codecs included"
+        )
     attributes: dict[str, Value] = {
         "name": _line(node.name, place),
         "operator": node.operator.name,
@@ -62,6 +76,22 @@ def _node(node: Node) -> Group:
         attributes[name] = _text(value, place) if isinstance(value, str) else value
     arrays = node.operator.arrays()
     return Group(attributes, {name: Dataset(*encode(array)) for name, array in arrays.items()})
+
+
+def _codec(name: str, stored: MapCodec) -> Group:
+    place = f"the codec of {name!r}"
+    attributes: dict[str, Value] = {
+        "node": _line(name, place),
+        "codec": stored.codec.name,
+        "largest": stored.largest,
+    }
+    arrays = {}
+    for parameter, value in stored.codec.parameters().items():
+        if isinstance(value, np.ndarray):
+            arrays[parameter] = Dataset(*encode(value))
+        else:
+            attributes[parameter] = _text(value, place) if isinstance(value, str) else value
+    return Group(attributes, arrays)
 
 
 def _metadata(metadata: Metadata) -> Group:

@@ -13,12 +13,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from llvmlite import binding as llvm
 
 from bitconv.kernels.tbb import provide_tbb
 
 _DIGEST_BYTES = 32
+_ARRAY_WORDS = 7
 _DONE = (0, -2)  # what a function without a result returns in Numba's convention
 
 
@@ -69,23 +71,40 @@ def load(code: MachineCode) -> int:
     return int(engine.get_function_address(code.symbol))
 
 
-def callable_at(address: int, arguments: int) -> Callable[..., None]:
-    """A compiled kernel of so many int64 arguments, for Python to call; others may run meanwhile.
+def callable_at(address: int, arguments: str) -> Callable[..., int]:
+    """A compiled kernel for Python to call; others may run meanwhile.
 
-    Raises IndexError where the kernel found an index out of bounds, which it does only if Numba's
-    settings ask for that.
+    Parameters
+    ----------
+    address : int
+    arguments : str
+        ``"a"`` for a contiguous array of one dimension, ``"i"`` for an int64.
+
+    Returns
+    -------
+    callable
+        Gives the kernel's int64 result, 0 where it has none. Raises IndexError where the kernel
+        found an index out of bounds, which it does only if Numba's settings ask for that.
     """
-    # Numba's convention: room for the result and for an exception first; returns a status.
+    # Numba's convention: room for the result and for an exception first; returns a status. An array
+    # is seven words: who owns it (nobody; two words), elements, bytes of one, data, shape, stride.
+    words = sum(_ARRAY_WORDS if kind == "a" else 1 for kind in arguments)
     pointers = [ctypes.c_void_p] * 2
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *[ctypes.c_int64] * arguments)
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *[ctypes.c_int64] * words)
     function = prototype(address)
-    result, exception = ctypes.c_void_p(), ctypes.c_void_p()
-    unused = (ctypes.byref(result), ctypes.byref(exception))
+    arrays = [index for index, kind in enumerate(arguments) if kind == "a"]
 
-    def call(*values: int) -> None:
-        status = function(*unused, *values)
+    def call(*values: Any) -> int:
+        given = list(values)
+        for index in reversed(arrays):
+            array = given[index]
+            size, item = array.size, array.itemsize
+            given[index : index + 1] = (0, 0, size, item, array.ctypes.data, size, item)
+        result, exception = ctypes.c_int64(), ctypes.c_void_p()
+        status = function(ctypes.addressof(result), ctypes.addressof(exception), *given)
         if status not in _DONE:
             raise IndexError("a kernel met an index out of bounds")
+        return result.value
 
     return call
 

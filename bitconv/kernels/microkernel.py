@@ -108,7 +108,7 @@ def accumulators(builder: ir.IRBuilder, tile: Tile, vector: ir.VectorType) -> li
     ]
 
 
-def constant(vector: ir.VectorType, value: int) -> ir.Constant:
+def constant(vector: ir.VectorType, value: float) -> ir.Constant:
     """A vector with the same number in every lane."""
     return ir.Constant(vector, [value] * vector.count)
 

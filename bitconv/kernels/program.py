@@ -204,7 +204,8 @@ def run_program(
         else:
             if channel == 0:
                 clear_rings(arena, WORD_BYTES, i, image, row, column, count)
-            whole_word = channel % 64 == 0 and channel + channels == i.channels
+            last_block = channel + channels == i.channels
+            whole_word = last_block and channel % 64 == 0 and channels <= 64
             for pixel in range(count):
                 at = pixel * width
                 place = _place(i, image[pixel], row[pixel], column[pixel])
@@ -217,7 +218,7 @@ def run_program(
                     pack_below(block, at, vectors, vector, packed, arena, octet)
                 else:
                     pack_not_above(block, at, vectors, vector, packed, arena, octet)
-                if not whole_word and channel + channels == i.channels:
+                if last_block and not whole_word:
                     clear_tail(arena, 8 * place, i.channels, i.words)
 
 

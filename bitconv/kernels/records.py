@@ -16,6 +16,14 @@ import numpy as np
 BLOCK_PIXELS = 32  # output pixels a kernel handles at a time
 FLOAT_BLOCK_PIXELS = 64  # the same for float maps, whose weights come from further away
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
+STRIP_VALUES = 4096  # of a map, encoded together; one pixel, if it has more channels
+LONGEST_CODE = 10  # bits of a Huffman code; a table to read by has two to that many entries
+LENGTH_BYTES = 8  # the int64 in front of an encoded map
+MASKED_HEAD = 6  # bytes in front of masked ones: the lengths of all streams but the last one
+MASKED_MOST = 4  # bytes beyond the given ones that codes may take
+MASKED_SLACK = MASKED_MOST + 8  # those that may be written to: a last word
+PIXELS_BLOCK = 8  # pixels that transform coding rotates together
+RESTORED_CHANNELS = 64  # that it rotates back together
 PANEL_STEPS = 192  # weights of a filter that are floats at a time where all are bits; 64 · 3 taps
 PACKED_WORDS = 16  # words of a window at most that is packed before its bits are compared
 
@@ -167,3 +175,36 @@ SCALE_MAP = np.dtype(
 )
 
 SOFTMAX = np.dtype([*_place("source"), *_place("target"), *_OUTPUT, *_integers("channels")])
+
+# How strips are encoded, or decoded.
+CODING = np.dtype(
+    _integers(
+        *("prepare", "transform", "code"),  # addresses of functions, for one process; 0: none
+        *("channels", "strip", "pixel_symbols"),  # pixels of a strip, bytes that each becomes
+        *("symbols", "tables", "spare", "coordinates"),  # in the memory of a thread, see strips
+    )
+)
+_STEP = _integers("constants", "constant_bytes", "workspace", "workspace_step")
+
+ENCODE_MAP = np.dtype(
+    [
+        *_place("source"),
+        *_OUTPUT,
+        *_integers("gathers"),  # whether the pixels of a strip do not follow each other
+        *_integers("target", "target_image", "target_bytes"),
+        *_STEP,
+        *CODING.descr,
+    ]
+)
+
+DECODE_MAP = np.dtype([*_integers("source", "source_image"), *_OUTPUT, *_STEP, *CODING.descr])
+
+# What codecs know. In front of it, where bytes are masked: the lengths of the codes of masks and
+# kept bytes, CODE_SYMBOLS of each, and zeros up to LENGTHS_BYTES.
+CODE_SYMBOLS = 257  # bytes, and the escape in front of one without a code
+LENGTHS_BYTES = 520
+
+LEVELS = np.dtype([("step", "<f8"), *_integers("zero")])
+DCT_CM = np.dtype([("step", "<f8"), *_integers("zero"), ("coarseness", "<f8")])  # 0: no DCT
+
+TRANSFORM_CODING = np.dtype([("step", "<f8"), *_integers("components", "after_relu")])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitconv.kernels import records, store
 from bitconv.kernels.machine_code import MachineCode, callable_at, load
@@ -30,12 +31,15 @@ class Kernel:
         Whether a pointwise program follows.
     divisible : bool
         Whether its work is worth dividing among threads.
+    encodes : bool
+        Whether it writes maps that may turn out too large for their place.
     """
 
     module: str
     parameters: np.dtype[np.void]
     runs_program: bool = False
     divisible: bool = False
+    encodes: bool = False
 
 
 KERNELS = {
@@ -55,20 +59,81 @@ KERNELS = {
     "pointwise": Kernel("pointwise", records.POINTWISE, runs_program=True, divisible=True),
     "pool2d": Kernel("pooling", records.POOL, runs_program=True, divisible=True),
     "softmax": Kernel("softmax", records.SOFTMAX),
+    "encode_map": Kernel("map_coding", records.ENCODE_MAP, divisible=True, encodes=True),
+    "decode_map": Kernel("map_coding", records.DECODE_MAP, runs_program=True, divisible=True),
 }
 
 WALK = "walk"  # the loop over the steps of a plan
 SPREAD = "spread"  # the loop over threads
 PROGRAM = "run_program"  # what follows a kernel
+ENCODE, DECODE = "encode_strips", "decode_strips"  # maps in no arena
 
-# Functions besides KERNELS: their modules, and the number of their int64 arguments if Python calls
-# them.
-_HOMES = {
-    WALK: ("walk", 9),
+
+@dataclass(frozen=True)
+class Coder:
+    """A way to write bytes in fewer, without loss, strip by strip: ``pack_NAME``, ``unpack_NAME``.
+
+    Both have the signature ``(symbols, count, data, constants, tables, scratch)``. Packing writes
+    `count` bytes from `symbols`, which has room to the end of a word, to `data`; it may write to
+    all of `data`. It returns the number of bytes written, or −1 where `data` is too short.
+    Unpacking returns the number of bytes used, where `data` may go on, or −1 where they are nothing
+    that was packed; then `symbols` is undefined. It touches nothing else, whatever the data.
+
+    Attributes
+    ----------
+    module : str
+    scratch_bytes : callable
+        What both need to pack so many bytes.
+    write_tables, read_tables : int
+        Bytes of the tables that `PREPARE_WRITING` or `PREPARE_READING` make beforehand, with the
+        signature ``(constants, tables, scratch)``; 0 where there are none.
+    """
+
+    module: str
+    scratch_bytes: Callable[[int], int] = lambda _count: 0
+    write_tables: int = 0
+    read_tables: int = 0
+
+
+def _masked_scratch(count: int) -> int:
+    """Bytes to keep and a word, masks in whole words, and two int64 for each of four streams.
+
+    Or, before, what sorting the symbols of a code takes.
+    """
+    words = -(-count // 8)
+    sorting = 8 * (records.LONGEST_CODE + 1) + 2 * records.CODE_SYMBOLS
+    return max(8 * (words + 1) + -(-words // 8) * 8 + 2 * 4 * 8, sorting)
+
+
+CODERS = {
+    "masked": Coder(
+        "masked_bytes", _masked_scratch, write_tables=2 * 2 * 257 * 4, read_tables=2 * 1024 * 4
+    ),
+    "plain": Coder("plain_bytes"),
+    "zero_mask": Coder("zero_mask"),
+}
+# What makes bytes of a strip: ``quantize_NAME`` and ``restore_NAME``, by the module that holds
+# them. Both have the signature ``(values, symbols, channels, constants, scratch)``.
+TRANSFORMS = {"components": "transform_coding", "dct_cm": "dct_cm", "levels": "levels"}
+PREPARE_WRITING, PREPARE_READING = "prepare_writing", "prepare_reading"
+
+
+# Functions besides KERNELS: their modules, and for those that Python calls, which of their
+# arguments are arrays ("a") and which are integers ("i").
+_HOMES: dict[str, tuple[str, str | None]] = {
+    WALK: ("walk", 9 * "i"),
     SPREAD: ("spread", None),
     PROGRAM: ("program", None),
-    "popcount_chains": ("roofline", 2),
-    "multiply_chains": ("roofline", 2),
+    ENCODE: ("map_coding", 5 * "a"),
+    DECODE: ("map_coding", 5 * "a"),
+    PREPARE_WRITING: ("huffman_tables", None),
+    PREPARE_READING: ("huffman_tables", None),
+    **{f"pack_{name}": (coder.module, None) for name, coder in CODERS.items()},
+    **{f"unpack_{name}": (coder.module, None) for name, coder in CODERS.items()},
+    **{f"quantize_{name}": (module, None) for name, module in TRANSFORMS.items()},
+    **{f"restore_{name}": (module, None) for name, module in TRANSFORMS.items()},
+    "popcount_chains": ("roofline", "ii"),
+    "multiply_chains": ("roofline", "ii"),
 }
 
 _one_loads = threading.Lock()
@@ -85,18 +150,40 @@ def address(name: str) -> int:
 
 
 @cache
-def function(name: str) -> Callable[..., None]:
-    """A function of integers, for Python to call."""
+def function(name: str) -> Callable[..., int]:
+    """A function for Python to call."""
     _, arguments = _HOMES[name]
     if arguments is None:
         raise KeyError(name)
     return callable_at(address(name), arguments)
 
 
-def needed_functions(name: str, in_parallel: bool) -> list[str]:
-    """What must be compiled before WALK can call a kernel."""
+def encoding_functions(transform: str, coder: str) -> dict[str, str]:
+    """What encodes, by the fields of a record that take the addresses."""
+    functions = {"transform": f"quantize_{transform}", "code": f"pack_{coder}"}
+    if CODERS[coder].write_tables:
+        functions["prepare"] = PREPARE_WRITING
+    return functions
+
+
+def decoding_functions(transform: str, coder: str) -> dict[str, str]:
+    """What decodes, by the fields of a record that take the addresses."""
+    functions = {"transform": f"restore_{transform}", "code": f"unpack_{coder}"}
+    if CODERS[coder].read_tables:
+        functions["prepare"] = PREPARE_READING
+    return functions
+
+
+def link(record: NDArray[np.void], functions: Mapping[str, str]) -> None:
+    """Put the addresses of functions, which are those of this process, into a record's fields."""
+    for field, name in functions.items():
+        record[field] = address(name)
+
+
+def needed_functions(name: str, functions: Iterable[str], in_parallel: bool) -> list[str]:
+    """What must be compiled before WALK can call a kernel that calls some functions of codecs."""
     program = [PROGRAM] if KERNELS[name].runs_program else []
-    return [name, *program, *([SPREAD] if in_parallel else [])]
+    return [name, *functions, *program, *([SPREAD] if in_parallel else [])]
 
 
 def is_ready(name: str) -> bool:
@@ -124,16 +211,25 @@ def _compiled(name: str) -> MachineCode:
 def _signature(name: str) -> tuple[Any, ...]:
     from numba import float32, int64, uint8
 
-    octets, integers = uint8[::1], int64[::1]
+    octets, integers, floats = uint8[::1], int64[::1], float32[::1]
+    match name.partition("_")[0]:
+        case "pack" | "unpack":
+            return (octets, int64, octets, octets, octets, octets)
+        case "quantize" | "restore":
+            return (floats, octets, int64, octets, octets)
+        case "prepare":
+            return (octets, octets, octets)
+    if name in (ENCODE, DECODE):
+        return (floats, octets, octets, octets, octets)
     if name == SPREAD:
         return (int64, octets, octets, octets, octets, int64, int64, int64)
     if name == PROGRAM:
         return (
-            octets, octets, octets, float32[::1], int64, int64, int64, int64,
+            octets, octets, octets, floats, int64, int64, int64, int64,
             integers, integers, integers, int64,
         )  # fmt: skip
     if name in _HOMES:
-        return (int64,) * (_HOMES[name][1] or 0)
+        return (int64,) * len(_HOMES[name][1] or "")
     return (octets, octets, octets, octets, int64, int64, int64, int64)
 
 

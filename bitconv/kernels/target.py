@@ -79,6 +79,20 @@ class Target:
         return 32 if self.vector_bits == 512 or self.popcount == "bytes" else 16
 
     @property
+    def byte_shuffle(self) -> str | None:
+        """LLVM's name of the instruction that moves 16 bytes to places of a list, if there is one.
+
+        Where the list names a byte from 128 on, the result has a zero.
+        """
+        match self.popcount:
+            case "bytes":
+                return "llvm.aarch64.neon.tbl1.v16i8"
+            case "words" | "table":
+                return "llvm.x86.ssse3.pshuf.b.128"
+            case "arithmetic":
+                return None
+
+    @property
     def instruction_set(self) -> str:
         """The vector instructions in use, as people name them."""
         family = {512: "AVX-512", 256: "AVX2", 128: "128-bit vectors"}[self.vector_bits]
@@ -114,6 +128,11 @@ def vector_bits() -> int:
 def popcount() -> Popcount:
     """How kernels can count bits; see `Target`."""
     return numba_target().popcount
+
+
+def byte_shuffle() -> str | None:
+    """How kernels can move bytes; see `Target.byte_shuffle`."""
+    return numba_target().byte_shuffle
 
 
 def instruction_set() -> str:

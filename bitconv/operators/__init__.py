@@ -2,6 +2,7 @@
 
 from bitconv.operators.convolution import ActivationScaleMap, BinaryConv2d, Conv2d
 from bitconv.operators.dense import BinaryDense, Dense
+from bitconv.operators.feature_map import DecodeMap, EncodeMap
 from bitconv.operators.operator import Operator
 from bitconv.operators.pointwise import (
     Add,
@@ -17,6 +18,7 @@ from bitconv.operators.pointwise import (
 from bitconv.operators.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from bitconv.operators.shape import Concat, Flatten, Pad, Reshape, Slice, Transpose
 
+# Those that a file may hold; EncodeMap and DecodeMap come from its table of codecs.
 OPERATORS: dict[str, type[Operator]] = {
     operator.name: operator
     for operator in (
@@ -57,7 +59,9 @@ __all__ = [
     "Clip",
     "Concat",
     "Conv2d",
+    "DecodeMap",
     "Dense",
+    "EncodeMap",
     "Flatten",
     "GlobalAvgPool2d",
     "MaxPool2d",

@@ -27,6 +27,7 @@ Reference = TypeVar("Reference", bound=Callable[..., Any])
 FLOAT32 = {"stored": "float32"}
 BITS = {"stored": "bits"}
 SCALE = {"stored": "scale"}
+EXPECTED = {"bits": "signs, a BitArray", "scale": "a ScaleGrid", "codec": "a Codec"}
 SHARING = ("filters_per_scale", "channels_per_scale")  # the parameters that come with a scale
 
 
@@ -157,7 +158,7 @@ def _accept(item: Field[Any], value: Any, kinds: tuple[type, ...]) -> Any:
     if stored == "float32":
         return finite_float32(value, item.name)
     if not isinstance(value, kinds):
-        expected = {"bits": "signs, a BitArray", "scale": "a ScaleGrid"}[stored]
+        expected = EXPECTED[stored]
         raise GraphError(f"{item.name} takes {expected}, found {type(value).__name__}")
     return value
 

@@ -194,7 +194,7 @@ def test_an_object_that_the_format_does_not_have_is_refused_by_its_nodes_name(
         (put("/", "format", np.bytes_("onnx")), "has the format 'onnx', expected 'bitconv'"),
         (without_attribute("/", "format"), "not a bitconv file"),
         (put("/", "version", np.int64(0)), "format version 0"),
-        (put("/", "version", np.int64(2)), "pip install --upgrade bitconv"),
+        (put("/", "version", np.int64(3)), "pip install --upgrade bitconv"),
         (put("/", "version", np.float64(1)), "format version 1.0"),
         (put("/", "outputs", np.bytes_("nowhere\n")), "output 'nowhere'"),
         (put("/", "outputs", np.bytes_("softmax\nsoftmax\n")), "twice"),

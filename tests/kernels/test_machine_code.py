@@ -62,7 +62,7 @@ def run(function, values, *arguments):
     """A copy of an array after a kernel was called with its address."""
     code = machine_code_of(function, (int64,) * (1 + len(arguments)))
     result = np.array(values, np.float64)
-    callable_at(load(code), 1 + len(arguments))(result.ctypes.data, *arguments)
+    callable_at(load(code), "i" * (1 + len(arguments)))(result.ctypes.data, *arguments)
     return result
 
 

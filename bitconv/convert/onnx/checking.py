@@ -13,6 +13,7 @@ from bitconv.errors import FileError, UnsupportedError
 from bitconv.text import printable
 
 MAX_ELEMENTS = 2**27  # of a constant that a node computes
+_AT_MOST = f"of {MAX_ELEMENTS:,} at most"
 MAX_LENGTH = 2**31 - 1
 FEW = 16  # elements of a tensor that says how large another is
 FROM_ONE_UP = ("dilations", "group", "kernel_shape", "strides")
@@ -33,7 +34,7 @@ def check_nodes(graph: Any) -> None:
     """
     lengths = small_constants(graph, FEW)
     for node in _all_nodes(graph):
-        where = f"{printable(node.name or ''.join(node.output[:1]))} ({printable(node.op_type)})"
+        where = _place(node)
         if node.op_type in LOOPS:
             raise UnsupportedError(f"{where}: there is no operator for a loop")
         for attribute in node.attribute:
@@ -42,7 +43,11 @@ def check_nodes(graph: Any) -> None:
                 raise FileError(f"{where}: {attribute.name} takes numbers from 1 up")
         claimed = _claimed(node, lengths)
         if claimed > MAX_ELEMENTS:
-            raise FileError(f"{where}: makes {claimed:,} elements, of {MAX_ELEMENTS:,} at most")
+            raise FileError(f"{where}: makes {claimed:,} elements, {_AT_MOST}")
+
+
+def _place(node: Any) -> str:
+    return f"{printable(node.name or ''.join(node.output[:1]))} ({printable(node.op_type)})"
 
 
 def small_constants(graph: Any, most: int) -> dict[str, NDArray[Any]]:
@@ -81,6 +86,24 @@ def _claimed(node: Any, lengths: dict[str, NDArray[Any]]) -> int:
     return 0
 
 
+def check_constants(model: Any) -> None:
+    """Raise `UnsupportedError` where nodes make too much of what is stored and nothing else."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    elements = {
+        value.name: prod(each.dim_value for each in value.type.tensor_type.shape.dim)
+        for value in graph.value_info
+    }
+    known = {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:
+        if known.issuperset(node.input):
+            known.update(node.output)
+            claimed = max((elements.get(name, 0) for name in node.output), default=0)
+            if claimed > MAX_ELEMENTS:
+                raise UnsupportedError(f"{_place(node)}: makes {claimed:,} elements, {_AT_MOST}")
+
+
 def check_claim(model: Any) -> None:
     """Raise `UnsupportedError` where a model of one node makes too much of its initializers."""
     import onnx
@@ -89,4 +112,4 @@ def check_claim(model: Any) -> None:
     for output in inferred.graph.output:
         claimed = prod(each.dim_value for each in output.type.tensor_type.shape.dim)
         if claimed > MAX_ELEMENTS:
-            raise UnsupportedError(f"makes {claimed:,} elements, of {MAX_ELEMENTS:,} at most")
+            raise UnsupportedError(f"makes {claimed:,} elements, {_AT_MOST}")

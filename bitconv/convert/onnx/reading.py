@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.convert.onnx.checking import check_nodes
+from bitconv.convert.onnx.checking import check_constants, check_nodes
 from bitconv.convert.onnx.rewriting import rewrite
 from bitconv.errors import (
     BitconvError,
@@ -98,6 +98,7 @@ def read_network(path: str | Path) -> OnnxNetwork:
         check_nodes(model.graph)
         name, shape, dtype = _input(onnx, model)
         rewrite(model.graph)
+        check_constants(model)
         model, _ = onnxsim.simplify(
             model,
             perform_optimization=False,
