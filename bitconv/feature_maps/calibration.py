@@ -80,6 +80,11 @@ class Calibration:
     images: int
     labelled: bool
 
+    @property
+    def bytes(self) -> float:
+        """The mean of all encoded maps of an image together."""
+        return sum(choice.bytes for choice in self.choices.values())
+
     def __str__(self) -> str:
         rows = [
             (
@@ -192,7 +197,22 @@ class Search:
         return found
 
     def within(self, max_loss: float, trials: Mapping[str, Sequence[Choice]]) -> Calibration:
-        """The smallest of the choices with which the network loses no more."""
+        """The smallest of the choices with which the network loses no more.
+
+        The search is greedy, and more codecs may lead it astray: each is sought with alone as well.
+        """
+        found, refusal = [], InputError("there is nothing to choose from")
+        for kinds in _kinds_to_seek_with(trials):
+            allowed = {name: _of(choices, kinds) for name, choices in trials.items()}
+            try:
+                found.append(self._within(max_loss, allowed))
+            except InputError as error:
+                refusal = error
+        if not found:
+            raise refusal
+        return min(found, key=lambda each: each.bytes)
+
+    def _within(self, max_loss: float, trials: Mapping[str, Sequence[Choice]]) -> Calibration:
         hulls = {name: _hull(choices) for name, choices in trials.items()}
         steps = _steps(hulls)
         mildest = {name: hull[0] for name, hull in hulls.items()}
@@ -248,6 +268,17 @@ def _choice(codec: Codec, maps: Maps) -> Choice:
     step = max(1, len(maps) // SIZE_IMAGES)
     sizes = [codec.encode_payload(each, out) for each in maps[::step]]
     return Choice(MapCodec(codec, max(sizes)), LENGTH_BYTES + float(np.mean(sizes)))
+
+
+def _kinds_to_seek_with(trials: Mapping[str, Sequence[Choice]]) -> list[set[str]]:
+    """The names of each codec by itself, and of all together where there are several."""
+    names = {choice.codec.codec.name for choices in trials.values() for choice in choices}
+    alone = [{name} for name in sorted(names)]
+    return [*alone, names] if len(names) > 1 else alone
+
+
+def _of(choices: Sequence[Choice], kinds: set[str]) -> list[Choice]:
+    return [choice for choice in choices if choice.codec.codec.name in kinds]
 
 
 def _hull(choices: Sequence[Choice]) -> list[Choice]:
