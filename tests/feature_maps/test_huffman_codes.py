@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,12 +10,8 @@ from hypothesis import strategies as st
 from bitconv.errors import GraphError
 from bitconv.feature_maps.huffman import ESCAPE, LONGEST, HuffmanCode
 from bitconv.feature_maps.masked_bytes import MaskedBytes
-from bitconv.kernels.huffman_tables import (
-    READ_ENTRIES,
-    WRITE_ENTRIES,
-    prepare_reading,
-    prepare_writing,
-)
+from bitconv.kernels.huffman_tables import READ_ENTRIES, WRITE_ENTRIES
+from bitconv.kernels.registry import PREPARE_READING, PREPARE_WRITING, function
 
 OCTETS = st.binary(max_size=300).map(lambda octets: np.frombuffer(octets, np.uint8))
 STEEP = st.builds(  # counts that an unlimited code would give very long codes
@@ -62,11 +56,11 @@ def test_a_code_takes_at_most_a_bit_more_than_the_entropy(seen):
     assert entropy - 1e-9 <= mean <= entropy + (1 if code.lengths.max() < LONGEST else 1.1)
 
 
-def table_of(code: HuffmanCode, prepare: Callable[..., None], entries: int):
+def table_of(code: HuffmanCode, prepare: str, entries: int):
     """The table that a kernel makes for the kept bytes, behind that of another code."""
     masks = HuffmanCode.from_symbols(np.uint8([1, 2]))
     tables = np.zeros(2 * 4 * entries, np.uint8)
-    prepare(MaskedBytes(masks, code).lengths, tables, np.zeros(1000, np.uint8))
+    function(prepare)(MaskedBytes(masks, code).lengths, tables, np.zeros(1000, np.uint8))
     return tables.view(np.uint32)[entries:]
 
 
@@ -74,7 +68,7 @@ def table_of(code: HuffmanCode, prepare: Callable[..., None], entries: int):
 @given(st.one_of(OCTETS, STEEP))
 def test_the_table_to_write_by_has_the_code_of_every_byte(seen):
     code = HuffmanCode.from_symbols(seen)
-    table = table_of(code, prepare_writing, WRITE_ENTRIES)
+    table = table_of(code, PREPARE_WRITING, WRITE_ENTRIES)
     for symbol in range(256):
         bits = code.bits(np.uint8([symbol]))
         assert table[2 * symbol] == sum(int(bit) << place for place, bit in enumerate(bits))
@@ -85,7 +79,7 @@ def test_the_table_to_write_by_has_the_code_of_every_byte(seen):
 @given(st.one_of(OCTETS, STEEP))
 def test_the_table_to_read_by_says_what_bits_begin_with(seen):
     code = HuffmanCode.from_symbols(seen)
-    table = table_of(code, prepare_reading, READ_ENTRIES)
+    table = table_of(code, PREPARE_READING, READ_ENTRIES)
     for index in range(0, 2**LONGEST, 31):
         entry = int(table[index])
         count, taken, symbols = entry >> 8 & 0xFF, entry & 0xFF, (entry >> 16 & 0xFF, entry >> 24)
