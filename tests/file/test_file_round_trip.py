@@ -169,7 +169,7 @@ def operators(draw: st.DrawFn, value: TensorType, random: np.random.Generator) -
                 BatchNorm(np.abs(numbers(4, channels)), draw(st.floats(1e-6, 1))),
                 Sign(numbers(channels), draw(st.booleans())),
                 PRelu(numbers(1)),
-                MaxPool2d(2, 1, (0, 1)),
+                MaxPool2d(2, 1, 1),
                 Pad(padding[:3], padding[1:], draw(st.integers(0, 9))),
                 Transpose([*draw(st.permutations((0, 1))), 2]),
             ]
