@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bitconv.errors import EncodedMapError, GraphError, InputError
 from bitconv.feature_maps.coding import Coding, Strip
-from bitconv.kernels.registry import DECODE, ENCODE, function
 from bitconv.kernels.strips import strip_pixels
 
 Shape = tuple[int, int, int]
@@ -46,8 +45,8 @@ class Codec(ABC):
     """
 
     name: ClassVar[str]
-    transform: ClassVar[str]  # of `bitconv.kernels.registry.TRANSFORMS`
-    coder: ClassVar[str]  # of `bitconv.kernels.registry.CODERS`
+    transform: ClassVar[str]  # of `bitconv.kernels.codecs.TRANSFORMS`
+    coder: ClassVar[str]  # of `bitconv.kernels.codecs.CODERS`
 
     @property
     def mode(self) -> str:
@@ -254,6 +253,8 @@ class Codec(ABC):
             Bytes written, or −1 where `out` is too short. What lies behind them in `out` may have
             been overwritten.
         """
+        from bitconv.kernels.registry import ENCODE, function
+
         if out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise InputError(f"out is a contiguous uint8 array, found {out.dtype} {out.strides}")
         values = np.array(feature_map, np.float32, order="C", copy=None).reshape(-1)
@@ -270,6 +271,8 @@ class Codec(ABC):
             Where the bytes cannot be a map of this shape. That they are another map's is noticed
             only by `decode`.
         """
+        from bitconv.kernels.registry import DECODE, function
+
         try:
             self.check(shape)
         except GraphError as error:

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from bitconv.kernels.codecs import CODERS, decoding_functions, encoding_functions
 from bitconv.kernels.records import CODING
-from bitconv.kernels.registry import CODERS, decoding_functions, encoding_functions, link
 from bitconv.kernels.strips import StripMemory, strip_pixels
 
 
@@ -35,6 +35,8 @@ class Coding:
     @cached_property
     def record(self) -> NDArray[np.uint8]:
         """The bytes of a CODING record, for this process."""
+        from bitconv.kernels.registry import link
+
         record = np.zeros(1, CODING)
         for field, number in self.numbers.items():
             record[field] = number

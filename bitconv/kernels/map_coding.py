@@ -6,7 +6,7 @@ TOO_LARGE. A decoded strip stays in the cache while the pointwise program runs o
 readers need, signs or a sum with another map, is made without a decoded map in memory.
 
 A codec is a transform, between the values of a strip and bytes, and a coder of those bytes; see
-`bitconv.kernels.registry`. Both are called by address.
+`bitconv.kernels.codecs`. Both are called by address.
 
 Threads share the images: where a strip begins is known once the one before it is decoded.
 """

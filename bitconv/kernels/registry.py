@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.kernels import records, store
+from bitconv.kernels.codecs import CODERS, PREPARE_READING, PREPARE_WRITING, TRANSFORMS
 from bitconv.kernels.machine_code import MachineCode, callable_at, load
 
 
@@ -68,56 +69,6 @@ SPREAD = "spread"  # the loop over threads
 PROGRAM = "run_program"  # what follows a kernel
 ENCODE, DECODE = "encode_strips", "decode_strips"  # maps in no arena
 
-
-@dataclass(frozen=True)
-class Coder:
-    """A way to write bytes in fewer, without loss, strip by strip: ``pack_NAME``, ``unpack_NAME``.
-
-    Both have the signature ``(symbols, count, data, constants, tables, scratch)``. Packing writes
-    `count` bytes from `symbols`, which has room to the end of a word, to `data`; it may write to
-    all of `data`. It returns the number of bytes written, or −1 where `data` is too short.
-    Unpacking returns the number of bytes used, where `data` may go on, or −1 where they are nothing
-    that was packed; then `symbols` is undefined. It touches nothing else, whatever the data.
-
-    Attributes
-    ----------
-    module : str
-    scratch_bytes : callable
-        What both need to pack so many bytes.
-    write_tables, read_tables : int
-        Bytes of the tables that `PREPARE_WRITING` or `PREPARE_READING` make beforehand, with the
-        signature ``(constants, tables, scratch)``; 0 where there are none.
-    """
-
-    module: str
-    scratch_bytes: Callable[[int], int] = lambda _count: 0
-    write_tables: int = 0
-    read_tables: int = 0
-
-
-def _masked_scratch(count: int) -> int:
-    """Bytes to keep and a word, masks in whole words, and two int64 for each of four streams.
-
-    Or, before, what sorting the symbols of a code takes.
-    """
-    words = -(-count // 8)
-    sorting = 8 * (records.LONGEST_CODE + 1) + 2 * records.CODE_SYMBOLS
-    return max(8 * (words + 1) + -(-words // 8) * 8 + 2 * 4 * 8, sorting)
-
-
-CODERS = {
-    "masked": Coder(
-        "masked_bytes", _masked_scratch, write_tables=2 * 2 * 257 * 4, read_tables=2 * 1024 * 4
-    ),
-    "plain": Coder("plain_bytes"),
-    "zero_mask": Coder("zero_mask"),
-}
-# What makes bytes of a strip: ``quantize_NAME`` and ``restore_NAME``, by the module that holds
-# them. Both have the signature ``(values, symbols, channels, constants, scratch)``.
-TRANSFORMS = {"components": "transform_coding", "dct_cm": "dct_cm", "levels": "levels"}
-PREPARE_WRITING, PREPARE_READING = "prepare_writing", "prepare_reading"
-
-
 # Functions besides KERNELS: their modules, and for those that Python calls, which of their
 # arguments are arrays ("a") and which are integers ("i").
 _HOMES: dict[str, tuple[str, str | None]] = {
@@ -156,22 +107,6 @@ def function(name: str) -> Callable[..., int]:
     if arguments is None:
         raise KeyError(name)
     return callable_at(address(name), arguments)
-
-
-def encoding_functions(transform: str, coder: str) -> dict[str, str]:
-    """What encodes, by the fields of a record that take the addresses."""
-    functions = {"transform": f"quantize_{transform}", "code": f"pack_{coder}"}
-    if CODERS[coder].write_tables:
-        functions["prepare"] = PREPARE_WRITING
-    return functions
-
-
-def decoding_functions(transform: str, coder: str) -> dict[str, str]:
-    """What decodes, by the fields of a record that take the addresses."""
-    functions = {"transform": f"restore_{transform}", "code": f"unpack_{coder}"}
-    if CODERS[coder].read_tables:
-        functions["prepare"] = PREPARE_READING
-    return functions
 
 
 def link(record: NDArray[np.void], functions: Mapping[str, str]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bitconv.kernels.codecs import Coder
 from bitconv.kernels.records import BLOCK_PIXELS, STRIP_VALUES
-from bitconv.kernels.registry import Coder
 
 WORD_BYTES = 8
 _COORDINATES = 3 * BLOCK_PIXELS * 8

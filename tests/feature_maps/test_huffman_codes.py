@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from bitconv.errors import GraphError
 from bitconv.feature_maps.huffman import ESCAPE, LONGEST, HuffmanCode
 from bitconv.feature_maps.masked_bytes import MaskedBytes
+from bitconv.kernels.codecs import PREPARE_READING, PREPARE_WRITING
 from bitconv.kernels.huffman_tables import READ_ENTRIES, WRITE_ENTRIES
-from bitconv.kernels.registry import PREPARE_READING, PREPARE_WRITING, function
+from bitconv.kernels.registry import function
 
 OCTETS = st.binary(max_size=300).map(lambda octets: np.frombuffer(octets, np.uint8))
 STEEP = st.builds(  # counts that an unlimited code would give very long codes
