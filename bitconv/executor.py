@@ -57,6 +57,7 @@ class Workspace:
         self._calls = _calls(plan)
         self._spreads = plan.has_parallel_steps
         self._spread = address(SPREAD) if self._spreads else 0
+        self._first_call, _ = _extent(self._calls)
         self._walk_steps = function(WALK)
         self._memory = (*_extent(self.arena), *_extent(plan.constants))
         self._maps: dict[str, NDArray[Any]] = {}
@@ -149,9 +150,9 @@ class Workspace:
             self._call(slice(first, numbers.stop), images, shares)
 
     def _call(self, steps: slice, images: int, shares: int) -> None:
-        calls = self._calls[steps]
-        first = calls.ctypes.data
-        self._walk_steps(first, len(calls), self._spread, *self._memory, images, shares)
+        first = self._first_call + steps.start * CALL.itemsize
+        count = steps.stop - steps.start
+        self._walk_steps(first, count, self._spread, *self._memory, images, shares)
 
     def _check_sizes(self, number: int, images: int) -> None:
         for name in self.plan.steps[number].writes:
@@ -199,9 +200,9 @@ def _calls(plan: Plan) -> NDArray[np.void]:
     return calls
 
 
-def _extent(octets: NDArray[np.uint8]) -> tuple[int, int]:
+def _extent(array: NDArray[Any]) -> tuple[int, int]:
     """Address and length of an array, which must stay alive."""
-    return octets.ctypes.data, octets.size
+    return array.ctypes.data, array.size
 
 
 def _view(arena: NDArray[np.uint8], place: Place, images: int) -> NDArray[Any]:

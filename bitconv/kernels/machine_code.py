@@ -92,21 +92,26 @@ def callable_at(address: int, arguments: str) -> Callable[..., int]:
     pointers = [ctypes.c_void_p] * 2
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *[ctypes.c_int64] * words)
     function = prototype(address)
-    arrays = [index for index, kind in enumerate(arguments) if kind == "a"]
 
-    def call(*values: Any) -> int:
-        given = list(values)
-        for index in reversed(arrays):
-            array = given[index]
-            size, item = array.size, array.itemsize
-            given[index : index + 1] = (0, 0, size, item, array.ctypes.data, size, item)
+    def call(*values: int) -> int:
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        status = function(ctypes.addressof(result), ctypes.addressof(exception), *given)
+        status = function(ctypes.byref(result), ctypes.byref(exception), *values)
         if status not in _DONE:
             raise IndexError("a kernel met an index out of bounds")
         return result.value
 
-    return call
+    def call_with_arrays(*values: Any) -> int:
+        pairs = zip(arguments, values, strict=True)
+        return call(*(word for kind, value in pairs for word in _words(kind, value)))
+
+    return call_with_arrays if "a" in arguments else call
+
+
+def _words(kind: str, value: Any) -> tuple[int, ...]:
+    if kind == "i":
+        return (value,)
+    size, item = value.size, value.itemsize
+    return 0, 0, size, item, value.ctypes.data, size, item
 
 
 @cache
