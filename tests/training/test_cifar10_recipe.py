@@ -19,7 +19,7 @@ def recipe(monkeypatch):
     import cifar10_resnet
 
     monkeypatch.setattr(cifar10_resnet, "STAGES", ((8, 1), (16, 1)))
-    monkeypatch.setattr(cifar10_resnet, "CYCLES", ((24,), (24, 32)))
+    monkeypatch.setattr(cifar10_resnet, "SIDES", (24, 24, 32))
     monkeypatch.setattr(cifar10_resnet, "BATCH", 16)
     monkeypatch.setattr(cifar10_resnet.shutil, "which", lambda _: None)  # compiling takes a minute
     return cifar10_resnet
@@ -44,6 +44,12 @@ def trained(recipe, data, run, stop=3):
     return training
 
 
+def exported(recipe, training, out):
+    out.mkdir(exist_ok=True)
+    recipe.export_model(training, out)
+    return out / "cifar10-resnet.h5"
+
+
 def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(recipe, data, tmp_path):
     whole = trained(recipe, data, tmp_path / "whole").model.state_dict()
     trained(recipe, data, tmp_path / "parts", stop=1)
@@ -52,9 +58,35 @@ def test_a_run_goes_on_after_an_interruption_as_if_there_had_been_none(recipe, d
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_a_run_is_finished_after_its_last_cycle(recipe, data, tmp_path):
+def test_a_run_is_finished_after_its_last_epoch(recipe, data, tmp_path):
     assert not trained(recipe, data, tmp_path, stop=2).finished
     assert trained(recipe, data, tmp_path).finished
+
+
+def test_a_run_starts_from_a_file_with_the_scores_of_the_file(recipe, data, tmp_path):
+    first = trained(recipe, data, tmp_path / "first")
+    path = exported(recipe, first, tmp_path / "out")
+    second = recipe.Training(data, tmp_path / "second", seed=2, start_from=path)
+    before, after = (recipe.predict(run.model, run.test_images) for run in (first, second))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_a_file_does_not_have_start_as_identity(recipe, data, tmp_path, monkeypatch):
+    first = trained(recipe, data, tmp_path / "first")
+    path = exported(recipe, first, tmp_path / "out")
+    monkeypatch.setattr(recipe, "STAGES", ((8, 1), (16, 2)))
+    deeper = recipe.Training(data, tmp_path / "deeper", seed=2, start_from=path)
+    before, after = (recipe.predict(run.model, run.test_images) for run in (first, deeper))
+    assert len(deeper.model.blocks) == len(first.model.blocks) + 1
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_the_log_of_a_run_goes_on_behind_that_of_the_file_it_starts_from(recipe, data, tmp_path):
+    path = exported(recipe, trained(recipe, data, tmp_path / "first"), tmp_path / "out")
+    second = recipe.Training(data, tmp_path / "second", seed=2, start_from=path)
+    second.train_epoch()
+    lines = map(json.loads, (tmp_path / "second" / "log.jsonl").read_text().splitlines())
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 1]
 
 
 def test_workers_share_the_images_of_a_batch(recipe, data):

@@ -2,10 +2,11 @@
 
     python weights/recipes/cifar10_resnet.py cifar-10-batches-bin runs/resnet --workers 2
 
-The data is CIFAR-10's official binary layout. Every epoch leaves a checkpoint in the run's folder
-from which the same command goes on after an interruption. After the last epoch, or at once with
-``--export-only``, the network becomes ``cifar10-resnet.h5``, with the training log and the measured
-figures of the card beside it.
+The data is CIFAR-10's official binary layout. A run is one cycle of learning rates. Every epoch
+leaves a checkpoint in the run's folder, from which the same command goes on after an interruption.
+With ``--start-from MODEL`` a run begins where the run that exported `MODEL` ended (a warm restart,
+arXiv 1608.03983). After the last epoch, or at once with ``--export-only``, the network becomes
+``cifar10-resnet.h5``, with the training log and the measured figures of the card beside it.
 
 Each worker is a process of one thread with a part of every batch; on few cores that is faster than
 one process of several threads. Training is compiled where there is a C++ compiler and runs slower,
@@ -28,11 +29,13 @@ import numpy as np
 import torch
 from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
 from model_card import write_figures
+from restarting import restore
 from torch import Tensor, distributed, nn
 from torch.multiprocessing import spawn
 from torch.nn import functional
 
 from bitconv.datasets import CIFAR10_CLASSES
+from bitconv.file import read
 from bitconv.graph import Metadata, Preparation
 from bitconv.model import Model
 from bitconv.operators import Normalize
@@ -41,15 +44,13 @@ from bitconv.training import BinaryConv2d, BinarySign, clamp_weights, export, to
 NAME = "cifar10-resnet"
 WEIGHTS = Path(__file__).resolve().parents[1]
 
-STAGES = ((64, 2), (128, 4), (256, 4))  # channels, binary convolutions
+STAGES = ((64, 2), (128, 4), (256, 6))  # channels, binary convolutions
 SCALE = "8xI"  # eight adjacent filters share one
 
-# Pixels of the images of each epoch. A cycle ends at a learning rate of zero; the next one starts
-# anew from where the last one ended (a warm restart, arXiv 1608.03983).
-CYCLES = ((24,) * 9 + (32,) * 9, (24,) * 24 + (32,) * 24)
+SIDES = (24,) * 20 + (32,) * 6  # pixels of the images of each epoch
 BATCH = 128
-PEAK_LEARNING_RATE = 3e-3
-WARM_UP = 0.1  # fraction of a cycle's steps
+PEAK_LEARNING_RATE, RESTART_LEARNING_RATE = 3e-3, 2e-3
+WARM_UP = 0.1  # fraction of all steps
 LABEL_SMOOTHING = 0.1
 
 COMPARED_IMAGES = 100  # layer by layer with PyTorch
@@ -80,6 +81,11 @@ class BinaryBlock(nn.Module):
         if self.widens:
             x = torch.cat([x, x], 1)
         return self.activation(x + y)
+
+    def become_identity(self) -> None:
+        """Give out the input, until training changes that."""
+        nn.init.zeros_(self.norm.weight)
+        nn.init.ones_(self.activation.weight)
 
 
 class BinaryResNet(nn.Module):
@@ -114,11 +120,11 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 # --- Training --------------------------------------------------------------------------------
 
 
-def learning_rate(progress: float) -> float:
+def learning_rate(progress: float, peak: float) -> float:
     """A linear warm-up, then a cosine to zero; `progress` runs from 0 to 1."""
     if progress < WARM_UP:
-        return PEAK_LEARNING_RATE * progress / WARM_UP
-    return PEAK_LEARNING_RATE * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
+        return peak * progress / WARM_UP
+    return peak * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 class Training:
@@ -131,13 +137,24 @@ class Training:
     run : Path
         Folder of ``checkpoint.pt``, which is gone on from if it is there, and ``log.jsonl``.
     seed : int
+    start_from : Path, optional
+        An exported model whose weights the run begins with, and whose log its own continues.
     worker, workers : int
         This process trains on a part of every batch, beside the others of `torch.distributed`.
     """
 
-    def __init__(self, data: Path, run: Path, seed: int, worker: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        data: Path,
+        run: Path,
+        seed: int,
+        start_from: Path | None = None,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> None:
         torch.manual_seed(seed)
         self.run, self.epoch = run, 0
+        self._peak = RESTART_LEARNING_RATE if start_from else PEAK_LEARNING_RATE
         self._is_first, self._part = worker == 0, slice(worker, None, workers)
         self.images, self.labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
         self.test_images, self.test_labels = read_batches(data, ["test_batch"])
@@ -147,6 +164,8 @@ class Training:
         run.mkdir(parents=True, exist_ok=True)
         if self._checkpoint.exists():
             self._restore()
+        elif start_from:
+            self._restart(start_from)
         self._scores: nn.Module | Callable[[Tensor], Tensor] = self.model
         if workers > 1:
             self._scores = nn.parallel.DistributedDataParallel(self.model)
@@ -155,47 +174,34 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the last cycle is over."""
-        return self.epoch == sum(map(len, CYCLES))
+        """Whether all epochs are done."""
+        return self.epoch == len(SIDES)
 
     def train_epoch(self) -> None:
         """One pass over the training images, then a test, a line in the log and a checkpoint."""
         started, losses = time.perf_counter(), []
-        sides, done = self._cycle()
-        if done == 0:
-            self.optimizer = torch.optim.Adam(self.model.parameters())
+        side = SIDES[self.epoch]
         steps = len(self.images) // BATCH
         self.model.train()
-        batches = augmented(
-            self.images, self.labels, BATCH, sides[done], self.generator, part=self._part
-        )
+        batches = augmented(self.images, self.labels, BATCH, side, self.generator, part=self._part)
         for step, (batch, target) in enumerate(batches):
-            losses.append(self._step(batch, target, (done + step / steps) / len(sides)))
+            losses.append(self._step(batch, target, (self.epoch + step / steps) / len(SIDES)))
         self.epoch += 1
         if not self._is_first:
             return
         correct = predict(self.model, self.test_images).argmax(1) == self.test_labels
         self._log(
             epoch=self.epoch,
-            size=sides[done],
+            size=side,
             loss=round(sum(losses) / steps, 4),
             test_accuracy=round(correct.float().mean().item(), 4),
             seconds=round(time.perf_counter() - started, 1),
         )
         self._save()
 
-    def _cycle(self) -> tuple[tuple[int, ...], int]:
-        """The cycle of the present epoch, and how many of its epochs are done."""
-        done = self.epoch
-        for sides in CYCLES:
-            if done < len(sides):
-                return sides, done
-            done -= len(sides)
-        raise SystemExit(f"{self.run}: all {self.epoch} epochs are done")
-
     def _step(self, batch: Tensor, target: Tensor, progress: float) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(progress)
+            group["lr"] = learning_rate(progress, self._peak)
         loss = functional.cross_entropy(
             self._scores(batch), target, label_smoothing=LABEL_SMOOTHING
         )
@@ -232,6 +238,17 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
+
+    def _restart(self, path: Path) -> None:
+        graph = read(path)
+        restore(self.model, graph)
+        nodes = {node.name for node in graph.nodes}
+        for index, block in enumerate(self.model.blocks):
+            if f"blocks_{index}_convolution" not in nodes:
+                block.become_identity()
+        if self._is_first:
+            *epochs, _exported = path.with_suffix(".log.jsonl").read_text().splitlines()
+            (self.run / "log.jsonl").write_text("".join(f"{epoch}\n" for epoch in epochs))
 
 
 # --- Export ----------------------------------------------------------------------------------
@@ -301,7 +318,9 @@ def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
     }
 
 
-def train(worker: int, workers: int, data: Path, run: Path, seed: int) -> None:
+def train(
+    worker: int, workers: int, data: Path, run: Path, seed: int, start_from: Path | None
+) -> None:
     """Train to the end, as one of several workers or alone."""
     if workers > 1:
         torch.set_num_threads(1)
@@ -309,7 +328,7 @@ def train(worker: int, workers: int, data: Path, run: Path, seed: int) -> None:
         distributed.init_process_group(
             "gloo", init_method=meeting_point, rank=worker, world_size=workers
         )
-    training = Training(data, run, seed, worker, workers)
+    training = Training(data, run, seed, start_from, worker, workers)
     while not training.finished:
         training.train_epoch()
 
@@ -319,6 +338,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's binary batches")
     parser.add_argument("run", type=Path, help="folder of the run's checkpoint and log")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="an exported model")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the exported model")
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")
@@ -326,11 +346,12 @@ def main() -> None:
     folders = (options.data, options.run)
     if not options.export_only:
         if options.workers == 1:
-            train(0, 1, *folders, options.seed)
+            train(0, 1, *folders, options.seed, options.start_from)
         else:
             options.run.mkdir(parents=True, exist_ok=True)
             (options.run / "workers").unlink(missing_ok=True)  # of a run that was interrupted
-            spawn(train, (options.workers, *folders, options.seed), options.workers)
+            given = (options.workers, *folders, options.seed, options.start_from)
+            spawn(train, given, options.workers)
     export_model(Training(*folders, options.seed), options.out)
 
 
