@@ -17,9 +17,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from openvino_binary import binary_layer
 from quantized import quantize
+from registers import on_registers
 
 from bitconv.bits import BitArray
 from bitconv.compiler import compile_graph
+from bitconv.cost import Cost
 from bitconv.executor import Workspace
 from bitconv.graph import Graph, Node, TensorType
 from bitconv.operators import BatchNorm, BinaryConv2d, Conv2d, Operator, Sign
@@ -96,6 +98,11 @@ class Layer:
 
 
 LAYERS = (Layer(56, 64), Layer(28, 128), Layer(14, 256), Layer(7, 512))
+
+
+def registers(layer: Layer) -> Callable[[], object]:
+    """The layer's multiply-accumulates on registers alone: the popcount roofline."""
+    return on_registers(Cost(binary_macs=layer.macs))
 
 
 def bitconv_kernel(layer: Layer) -> Callable[[], object]:
@@ -223,6 +230,7 @@ def scalar_loop(layer: Layer) -> Callable[[], object]:
 
 
 SIDES = {
+    "registers": registers,
     "bitconv-kernel": bitconv_kernel,
     "bitconv-layer": bitconv_layer,
     "openvino-binary": openvino_binary,

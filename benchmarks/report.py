@@ -10,7 +10,7 @@ from math import floor, log10, prod
 from pathlib import Path
 
 import pytest
-from aims import aims_of
+from aims import aims_of, of_roofline
 from convolutions import LAYERS, Layer
 from timings import TURNS, Timings
 
@@ -21,6 +21,7 @@ MARKS = ("<!-- aims, written by the benchmarks -->", "<!-- end of aims -->")
 WORD_BITS = 64
 
 CONVOLUTION_SIDES = {
+    "registers": "its multiply-accumulates on registers alone, the popcount roofline",
     "bitconv-kernel": "bitconv, the kernel: packed signs to dot products",
     "bitconv-layer": "bitconv, a whole layer: sign, pack, convolve, scale, batch norm",
     "openvino-binary": "OpenVINO BinaryConvolution, the same whole layer",
@@ -38,6 +39,7 @@ NETWORK_SIDES = {
     "onnxruntime-float": "onnxruntime float32, same layers without signs",
 }
 RESNET_SIDES = {
+    "registers": "the multiply-accumulates of one thread on registers alone",
     "bitconv": "bitconv, XNOR ResNet-18",
     "onnxruntime": "onnxruntime float32",
     "onnxruntime-int8": "onnxruntime int8",
@@ -62,7 +64,7 @@ PROCESSES = {
 def report(timings: Timings) -> str:
     """All sections whose bitconv sides were measured, as Markdown."""
     sections = [_conditions(timings)]
-    if {"bitconv-kernel", "bitconv-layer"} <= set(timings.sides("convolution")):
+    if {"registers", "bitconv-kernel", "bitconv-layer"} <= set(timings.sides("convolution")):
         sections.append(_convolution_section(timings))
     if set(WEIGHT_SIDES) <= set(timings.sides("weights")):
         sections.append(_weights_section(timings))
@@ -105,7 +107,13 @@ load average {timings.load:.2f} when it began. Medians, by
 
 
 def _aims_table(timings: Timings) -> str:
-    return table(["aim", "at least", "measured"], [[*a.cells] for a in aims_of(timings)], left=3)
+    header = ["aim", "at least", "measured", "at most"]
+    cells = [[*aim.cells] for aim in aims_of(timings)]
+    return f"""{table(header, cells, left=len(header))}
+
+*At most*: if the multiply-accumulates alone took time, on registers, signs by XOR, population count
+and addition, floats by multiplication and addition. Counting in another way, as the kernel does
+with AVX2, may pass that."""
 
 
 def _date(timings: Timings) -> str:
@@ -138,10 +146,9 @@ def _version(package: str) -> str:
 def _convolution_section(timings: Timings) -> str:
     question = "convolution"
     layers = {str(layer): layer for layer in LAYERS if str(layer) in timings.subjects(question)}
-    roofline = max(timings.rooflines)
 
-    def rate(layer: str) -> float:
-        return layers[layer].macs / timings.median(question, layer, "bitconv-kernel") / 1e9
+    def rate(layer: str, side: str) -> float:
+        return layers[layer].macs / timings.median(question, layer, side) / 1e9
 
     def counted(speedup: Callable[[Layer], float]) -> list[str]:
         return [_digits(speedup(layer)) for layer in layers.values()]
@@ -150,8 +157,12 @@ def _convolution_section(timings: Timings) -> str:
         *_times(timings, question, CONVOLUTION_SIDES, 1e3),
         *_ratios(timings, question, CONVOLUTION_SIDES, "bitconv-kernel", "the kernel"),
         *_ratios(timings, question, CONVOLUTION_SIDES, "bitconv-layer", "the whole layer"),
-        ["the kernel, GMAC/s", *(_digits(rate(layer)) for layer in layers)],
-        ["the kernel ÷ popcount roofline", *(f"{rate(layer) / roofline:.0%}" for layer in layers)],
+        ["the roofline, GMAC/s", *(_digits(rate(layer, "registers")) for layer in layers)],
+        ["the kernel, GMAC/s", *(_digits(rate(layer, "bitconv-kernel")) for layer in layers)],
+        [
+            "the kernel's rate ÷ the roofline's",
+            *(f"{of_roofline(timings, layer):.0%}" for layer in layers),
+        ],
     ]
     counts = [
         ["a multiply-accumulate as one operation", *counted(lambda c: _operations(c, 1))],
@@ -170,8 +181,8 @@ the signs as float32, onnxruntime with channels first; a batch norm would cost t
 folds into weights and bias. The scalar loop computes one output after another and may not reorder
 its additions.
 
-The roofline is what one core reached in this run with XOR, population count and addition on
-registers: {_digits(roofline)} GMAC/s. A kernel that counts bits in another way may exceed it.
+The roofline does as much XOR, population count and addition without loading or storing anything, in
+turn with the other sides. A kernel that counts bits in another way may exceed it.
 
 Not times but counts of operations: how many times fewer the layer has than in float32, at one for
 64 binary multiply-accumulates and one for the scale of each output.
@@ -269,8 +280,9 @@ def _resnet_section(timings: Timings) -> str:
 From float32 images to scores, random weights. The binary network has signs where the float one has
 rectifiers; its stem, 1×1 shortcuts and classifier are float. Batch norm is folded on both sides.
 Eight bits: activations quantized statically, weights by channel. Every step of the binary network
-was verified against its reference, the others against the float network's. Milliseconds; then how
-many times as long the others take.
+was verified against its reference, the others against the float network's. The multiply-accumulates
+of signs are done by XOR, population count and addition, those of floats by multiplication and
+addition. Milliseconds; then how many times as long the others take.
 
 {table(["measured", *settings], rows)}"""
 
@@ -344,7 +356,7 @@ def _ratios(
     """How many times as long as `base` every side takes that is not bitconv's."""
     rows = []
     for side in timings.sides(question):
-        if not side.startswith("bitconv"):
+        if not side.startswith(("bitconv", "registers")):
             ratios = [
                 timings.median(question, subject, side) / timings.median(question, subject, base)
                 for subject in timings.subjects(question)

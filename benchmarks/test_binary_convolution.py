@@ -6,11 +6,9 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from conftest import TIMINGS, Record
+from conftest import Record
 from convolutions import LAYERS, SIDES, Layer
 from pytest_benchmark.fixture import BenchmarkFixture
-
-from bitconv.roofline import measure_roofline
 
 
 @pytest.fixture(
@@ -19,8 +17,7 @@ from bitconv.roofline import measure_roofline
     ids=lambda layer: f"size={layer.size}-channels={layer.channels}",
 )
 def layer(request: pytest.FixtureRequest) -> Layer:
-    """One of the four layers; the roofline is measured beside each."""
-    request.config.stash[TIMINGS].rooflines.append(measure_roofline().signs / 1e9)
+    """One of the four layers."""
     chosen: Layer = request.param
     return chosen
 

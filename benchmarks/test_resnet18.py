@@ -16,9 +16,11 @@ from conftest import Record
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 from quantized import quantize
+from registers import on_registers
 from resnet18 import resnet18
 
 from bitconv import Graph, Model
+from bitconv.cost import Cost, summarize
 from bitconv.peers.checking import reference_outputs
 from bitconv.peers.engines import Run, onnxruntime, openvino
 from bitconv.peers.onnx_writer import to_onnx
@@ -90,6 +92,12 @@ def verified(size: int) -> bool:
     return Model(graph(size, binary=True), threads=1).verify(noise(size, 1)).ok
 
 
+def registers(setting: Setting) -> Callable[[], object]:
+    """What each thread multiplies and adds up, on registers alone."""
+    cost = sum(setting.images * [summarize(graph(setting.size, binary=True)).total], Cost())
+    return on_registers(cost, setting.threads)
+
+
 def bitconv_side(setting: Setting) -> Callable[[], object]:
     assert verified(setting.size)
     model = Model(graph(setting.size, binary=True), threads=setting.threads)
@@ -143,6 +151,7 @@ def openvino_int8(setting: Setting) -> Callable[[], object]:
 
 
 SIDES: dict[str, Callable[[Setting], Callable[[], Any]]] = {
+    "registers": registers,
     "bitconv": bitconv_side,
     "onnxruntime": onnxruntime_float32,
     "onnxruntime-int8": onnxruntime_int8,

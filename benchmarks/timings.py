@@ -24,8 +24,6 @@ class Timings:
         All times of a (question, subject, side).
     figures : dict
         What is no time, of a (question, subject, name).
-    rooflines : list of float
-        The popcount roofline in GMAC/s, each time it was measured.
     started : struct_time
     load : float
         The machine's load average before the run.
@@ -33,7 +31,6 @@ class Timings:
 
     seconds: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     figures: dict[Key, float] = field(default_factory=dict)
-    rooflines: list[float] = field(default_factory=list)
     started: time.struct_time = field(default_factory=time.gmtime)
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 

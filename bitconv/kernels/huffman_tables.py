@@ -63,12 +63,14 @@ def prepare_reading(constants, tables, scratch):
     for number in range(_CODES):
         table = entries[number * READ_ENTRIES : (number + 1) * READ_ENTRIES]
         _sort(constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS], counts, order)
-        place, code, size = counts[0], 0, 1
+        place, code, size, shortest = counts[0], 0, 1, LONGEST_CODE
         for length in range(1, LONGEST_CODE + 1):
             for index in range(size):  # longer codes that begin alike
                 table[size + index] = table[index]
             size <<= 1
             code <<= 1
+            if counts[length]:
+                shortest = min(shortest, length)
             for _ in range(counts[length]):
                 symbol = np.int64(order[place])
                 entry = symbol << _FIRST | _ONE | length
@@ -76,7 +78,8 @@ def prepare_reading(constants, tables, scratch):
                 table[turned] = entry if symbol != _ESCAPE else length << _FIRST
                 place += 1
                 code += 1
-        _pair(table)
+        if 2 * shortest <= LONGEST_CODE:
+            _pair(table)
 
 
 @subroutine
