@@ -191,7 +191,8 @@ def run_program(
             low, high = i.low, i.high
             for position in range(len(values)):
                 value = values[position]
-                values[position] = low if value < low else (high if value > high else value)
+                value = low if value < low else (high if value > high else value)
+                values[position] = value + np.float32(0)  # no masked store, see `spans`
         elif opcode == STORE:
             if channel == 0:
                 clear_rings(arena, FLOAT_BYTES, i, image, row, column, count)
