@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bitconv.kernels.records import CODE_SYMBOLS, LONGEST_CODE
+from bitconv.kernels.records import LONGEST_CODE
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,10 @@ class Coder:
 def _masked_scratch(count: int) -> int:
     """Bytes to keep and a word, masks in whole words, and two int64 for each of four streams.
 
-    Or, before, what sorting the symbols of a code takes.
+    Or, before, what making the tables takes: an int64 for each length of a code, and for 0.
     """
     words = -(-count // 8)
-    sorting = 8 * (LONGEST_CODE + 1) + 2 * CODE_SYMBOLS
-    return max(8 * (words + 1) + -(-words // 8) * 8 + 2 * 4 * 8, sorting)
+    return 8 * max(words + 1 + -(-words // 8) + 2 * 4, LONGEST_CODE + 1)
 
 
 CODERS = {

@@ -19,6 +19,7 @@ _RAW_BITS = 8
 _CODES = 2  # of masks and of kept bytes
 _FIRST, _SECOND = 16, 24  # where they start
 _ONE = 1 << 8  # as a count
+_COUNTER_BYTES = 8 * (LONGEST_CODE + 1)  # an int64 for each length of a code, and for 0
 _REVERSED = np.array(  # numbers of LONGEST_CODE bits, by their bits in the other order
     [int(f"{code:0{LONGEST_CODE}b}"[::-1], 2) for code in range(READ_ENTRIES)], np.uint16
 )
@@ -31,24 +32,20 @@ def prepare_writing(constants, tables, scratch):
     A byte without a code has that of the escape with its own eight bits behind it.
     """
     entries = seen_as(tables, np.uint32)
-    counts, order = _cut(scratch)
+    following = seen_as(scratch[:_COUNTER_BYTES], np.int64)
     for number in range(_CODES):
         table = entries[number * WRITE_ENTRIES : (number + 1) * WRITE_ENTRIES]
-        _sort(constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS], counts, order)
-        place, code = counts[0], 0
-        for length in range(1, LONGEST_CODE + 1):
-            code <<= 1
-            for _ in range(counts[length]):
-                symbol = np.int64(order[place])
-                table[2 * symbol] = np.int64(_REVERSED[code]) >> (LONGEST_CODE - length)
-                table[2 * symbol + 1] = length
-                place += 1
-                code += 1
+        lengths = constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS]
+        _first_codes(lengths, following)
+        for symbol in range(CODE_SYMBOLS):
+            length = np.int64(lengths[symbol])
+            table[2 * symbol] = _next_code(following, length)
+            table[2 * symbol + 1] = length
         escape, taken = np.int64(table[2 * _ESCAPE]), np.int64(table[2 * _ESCAPE + 1])
-        for place in range(counts[0]):
-            symbol = np.int64(order[place])
-            table[2 * symbol] = symbol << taken | escape
-            table[2 * symbol + 1] = taken + _RAW_BITS
+        for symbol in range(_ESCAPE):
+            if lengths[symbol] == 0:
+                table[2 * symbol] = symbol << taken | escape
+                table[2 * symbol + 1] = taken + _RAW_BITS
 
 
 @kernel
@@ -59,25 +56,22 @@ def prepare_reading(constants, tables, scratch):
     that they take together. An escape has the count and bits 0, and its length in place of a byte.
     """
     entries = seen_as(tables, np.uint32)
-    counts, order = _cut(scratch)
+    following = seen_as(scratch[:_COUNTER_BYTES], np.int64)
     for number in range(_CODES):
         table = entries[number * READ_ENTRIES : (number + 1) * READ_ENTRIES]
-        _sort(constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS], counts, order)
-        place, code, size, shortest = counts[0], 0, 1, LONGEST_CODE
-        for length in range(1, LONGEST_CODE + 1):
-            for index in range(size):  # longer codes that begin alike
-                table[size + index] = table[index]
-            size <<= 1
-            code <<= 1
-            if counts[length]:
-                shortest = min(shortest, length)
-            for _ in range(counts[length]):
-                symbol = np.int64(order[place])
-                entry = symbol << _FIRST | _ONE | length
-                turned = np.int64(_REVERSED[code]) >> (LONGEST_CODE - length)
-                table[turned] = entry if symbol != _ESCAPE else length << _FIRST
-                place += 1
-                code += 1
+        lengths = constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS]
+        _first_codes(lengths, following)
+        shortest = np.int64(LONGEST_CODE)
+        for symbol in range(CODE_SYMBOLS):
+            length = np.int64(lengths[symbol])
+            if length == 0:
+                continue
+            if length < shortest:
+                shortest = length
+            entry = symbol << _FIRST | _ONE | length
+            entry = entry if symbol != _ESCAPE else length << _FIRST
+            for place in range(_next_code(following, length), READ_ENTRIES, 1 << length):
+                table[place] = entry
         if 2 * shortest <= LONGEST_CODE:
             _pair(table)
 
@@ -95,26 +89,19 @@ def _pair(table):
 
 
 @subroutine
-def _cut(scratch):
-    """Memory for `_sort`: an int64 a length, and an uint16 a symbol."""
-    end = 8 * (LONGEST_CODE + 1)
-    counts, order = scratch[:end], scratch[end : end + 2 * CODE_SYMBOLS]
-    return seen_as(counts, np.int64), seen_as(order, np.uint16)
+def _first_codes(lengths, following):
+    """The first code of each length, the first bit highest."""
+    following[0] = code = 0
+    for length in range(1, LONGEST_CODE + 1):
+        following[length] = code
+        for symbol in range(CODE_SYMBOLS):
+            code += lengths[symbol] == length
+        code <<= 1
 
 
 @subroutine
-def _sort(lengths, counts, order):
-    """Count the codes of each length, and put their symbols into canonical order."""
-    counts[:] = 0
-    for symbol in range(CODE_SYMBOLS):
-        counts[lengths[symbol]] += 1
-    before = 0
-    for length in range(LONGEST_CODE + 1):
-        before += counts[length]
-        counts[length] = before
-    for symbol in range(CODE_SYMBOLS - 1, -1, -1):
-        counts[lengths[symbol]] -= 1
-        order[counts[lengths[symbol]]] = symbol
-    for length in range(LONGEST_CODE):
-        counts[length] = counts[length + 1] - counts[length]
-    counts[LONGEST_CODE] = CODE_SYMBOLS - counts[LONGEST_CODE]
+def _next_code(following, length):
+    """The next code of a length, the first bit lowest."""
+    code = following[length]
+    following[length] = code + 1
+    return np.int64(_REVERSED[code]) >> (LONGEST_CODE - length)
