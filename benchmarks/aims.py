@@ -37,7 +37,7 @@ class Aim:
 
 
 def aims_of(timings: Timings) -> list[Aim]:
-    """All aims of which this run measured both sides."""
+    """All aims of which this run measured what they compare, and the registers."""
     found = []
     for aim in (_kernel, _layer, _large, _small, _threads, _batch, _waits, _process, _memory):
         found.extend(_measured(aim, timings))

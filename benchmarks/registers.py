@@ -13,8 +13,8 @@ from bitconv.kernels.roofline import FLOATS, WORDS
 from bitconv.roofline import WORD_BITS
 
 
-def on_registers(cost: Cost, parts: int = 1) -> Callable[[], None]:
-    """One of some equal parts of the multiply-accumulates of `cost`, nothing loaded or stored.
+def on_registers(cost: Cost, threads: int = 1) -> Callable[[], None]:
+    """One thread's share of the multiply-accumulates of `cost`, nothing loaded or stored.
 
     XOR, population count and addition for signs, multiplication and addition for floats.
     """
@@ -28,7 +28,6 @@ def on_registers(cost: Cost, parts: int = 1) -> Callable[[], None]:
     def run() -> None:
         for chains, memory, steps in work:
             if steps:
-                chains(ceil(steps / parts), memory.ctypes.data)
+                chains(ceil(steps / threads), memory.ctypes.data)
 
-    run()
     return run

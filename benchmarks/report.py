@@ -62,7 +62,7 @@ PROCESSES = {
 
 
 def report(timings: Timings) -> str:
-    """All sections whose bitconv sides were measured, as Markdown."""
+    """All sections of which bitconv's sides, and the registers, were measured, as Markdown."""
     sections = [_conditions(timings)]
     if {"registers", "bitconv-kernel", "bitconv-layer"} <= set(timings.sides("convolution")):
         sections.append(_convolution_section(timings))
@@ -111,9 +111,9 @@ def _aims_table(timings: Timings) -> str:
     cells = [[*aim.cells] for aim in aims_of(timings)]
     return f"""{table(header, cells, left=len(header))}
 
-*At most*: if the multiply-accumulates alone took time, on registers, signs by XOR, population count
-and addition, floats by multiplication and addition. Counting in another way, as the kernel does
-with AVX2, may pass that."""
+*At most*: what would be measured if only multiply-accumulates on registers took time, those of
+signs by XOR, population count and addition, those of floats by multiplication and addition.
+Counting in another way, as the kernel does with AVX2, may pass that."""
 
 
 def _date(timings: Timings) -> str:
@@ -132,8 +132,9 @@ def _conditions(timings: Timings) -> str:
 - {facts["processor"]}, of which bitconv used {facts["instruction set"]}
 - threads: {facts["threads"]}, by {facts["threading layer"]}
 - Python {platform.python_version()}, {versions}, {peers}
-- Times are medians, in brackets minima. The sides take turns; each is warm before its turn and was
-  checked to compute the right numbers. Ratios are of medians."""
+- Times are medians, in brackets minima. The sides take turns; each is warm before its turn and,
+  but for bare arithmetic on registers, was checked to compute the right numbers. Ratios are of
+  medians."""
 
 
 def _version(package: str) -> str:
@@ -280,8 +281,8 @@ def _resnet_section(timings: Timings) -> str:
 From float32 images to scores, random weights. The binary network has signs where the float one has
 rectifiers; its stem, 1×1 shortcuts and classifier are float. Batch norm is folded on both sides.
 Eight bits: activations quantized statically, weights by channel. Every step of the binary network
-was verified against its reference, the others against the float network's. The multiply-accumulates
-of signs are done by XOR, population count and addition, those of floats by multiplication and
+was verified against its reference, the other engines against the float network's. On registers
+alone, products of signs are XOR, population count and addition, those of floats multiplication and
 addition. Milliseconds; then how many times as long the others take.
 
 {table(["measured", *settings], rows)}"""
@@ -353,7 +354,7 @@ def _time(timings: Timings, key: tuple[str, str, str], unit: float) -> str:
 def _ratios(
     timings: Timings, question: str, labels: Mapping[str, str], base: str, name: str
 ) -> list[list[str]]:
-    """How many times as long as `base` every side takes that is not bitconv's."""
+    """How many times as long as `base` every side takes that is another's."""
     rows = []
     for side in timings.sides(question):
         if not side.startswith(("bitconv", "registers")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bitconv.kernels.records import LONGEST_CODE
+from bitconv.kernels.records import CODE_COUNTERS
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Coder:
 def _masked_scratch(count: int) -> int:
     """Bytes to keep and a word, masks in whole words, and two int64 for each of four streams.
 
-    Or, before, what making the tables takes: an int64 for each length of a code, and for 0.
+    Or, before, what making the tables takes.
     """
     words = -(-count // 8)
-    return 8 * max(words + 1 + -(-words // 8) + 2 * 4, LONGEST_CODE + 1)
+    return 8 * max(words + 1 + -(-words // 8) + 2 * 4, CODE_COUNTERS)
 
 
 CODERS = {

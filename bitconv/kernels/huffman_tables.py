@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitconv.kernels.jit import kernel, subroutine
-from bitconv.kernels.records import CODE_SYMBOLS, LONGEST_CODE
+from bitconv.kernels.records import CODE_COUNTERS, CODE_SYMBOLS, LONGEST_CODE
 from bitconv.kernels.views import seen_as
 
 WRITE_ENTRIES = 2 * CODE_SYMBOLS
@@ -19,7 +19,6 @@ _RAW_BITS = 8
 _CODES = 2  # of masks and of kept bytes
 _FIRST, _SECOND = 16, 24  # where they start
 _ONE = 1 << 8  # as a count
-_COUNTER_BYTES = 8 * (LONGEST_CODE + 1)  # an int64 for each length of a code, and for 0
 _REVERSED = np.array(  # numbers of LONGEST_CODE bits, by their bits in the other order
     [int(f"{code:0{LONGEST_CODE}b}"[::-1], 2) for code in range(READ_ENTRIES)], np.uint16
 )
@@ -32,13 +31,13 @@ def prepare_writing(constants, tables, scratch):
     A byte without a code has that of the escape with its own eight bits behind it.
     """
     entries = seen_as(tables, np.uint32)
-    following = seen_as(scratch[:_COUNTER_BYTES], np.int64)
+    following = seen_as(scratch[: 8 * CODE_COUNTERS], np.int64)
     for number in range(_CODES):
         table = entries[number * WRITE_ENTRIES : (number + 1) * WRITE_ENTRIES]
         lengths = constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS]
         _first_codes(lengths, following)
         for symbol in range(CODE_SYMBOLS):
-            length = np.int64(lengths[symbol])
+            length = np.int64(lengths[symbol])  # 0: what is written here is replaced below
             table[2 * symbol] = _next_code(following, length)
             table[2 * symbol + 1] = length
         escape, taken = np.int64(table[2 * _ESCAPE]), np.int64(table[2 * _ESCAPE + 1])
@@ -56,7 +55,7 @@ def prepare_reading(constants, tables, scratch):
     that they take together. An escape has the count and bits 0, and its length in place of a byte.
     """
     entries = seen_as(tables, np.uint32)
-    following = seen_as(scratch[:_COUNTER_BYTES], np.int64)
+    following = seen_as(scratch[: 8 * CODE_COUNTERS], np.int64)
     for number in range(_CODES):
         table = entries[number * READ_ENTRIES : (number + 1) * READ_ENTRIES]
         lengths = constants[number * CODE_SYMBOLS : (number + 1) * CODE_SYMBOLS]
@@ -72,7 +71,7 @@ def prepare_reading(constants, tables, scratch):
             entry = entry if symbol != _ESCAPE else length << _FIRST
             for place in range(_next_code(following, length), READ_ENTRIES, 1 << length):
                 table[place] = entry
-        if 2 * shortest <= LONGEST_CODE:
+        if 2 * shortest <= LONGEST_CODE:  # else no two codes fit into an entry
             _pair(table)
 
 

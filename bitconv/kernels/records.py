@@ -18,6 +18,7 @@ FLOAT_BLOCK_PIXELS = 64  # the same for float maps, whose weights come from furt
 BLOCK_CHANNELS = 64  # channels a kernel without filters handles at a time
 STRIP_VALUES = 4096  # of a map, encoded together; one pixel, if it has more channels
 LONGEST_CODE = 10  # bits of a Huffman code; a table to read by has two to that many entries
+CODE_COUNTERS = LONGEST_CODE + 1  # int64 that making a table takes, one a length and one for 0
 LENGTH_BYTES = 8  # the int64 in front of an encoded map
 MASKED_HEAD = 6  # bytes in front of masked ones: the lengths of all streams but the last one
 MASKED_MOST = 4  # bytes beyond the given ones that codes may take

@@ -182,7 +182,7 @@ class PRelu(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Clip(Operator):
-    """x limited to [minimum, maximum].
+    """x limited to [minimum, maximum]; −0 becomes 0.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class Clip(Operator):
 
     def reference(self, values: NDArray[Any]) -> NDArray[np.float32]:
         x, low, high = as_float(values), np.float32(self.minimum), np.float32(self.maximum)
-        return np.where(x < low, low, np.where(x > high, high, x))
+        return np.where(x < low, low, np.where(x > high, high, x)) + np.float32(0)
 
 
 @dataclass(frozen=True, eq=False)

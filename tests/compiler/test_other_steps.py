@@ -46,6 +46,14 @@ from bitconv.operators import (
 )
 
 
+@pytest.mark.parametrize("low", [-1.0, -0.0])
+def test_clipping_makes_0_of_minus_0(low):
+    graph = chain((1, 3, 9), Clip(low, 1.0))
+    batch = np.full((1, 1, 3, 9), -0.0, np.float32)
+    for values in (engine_values(graph, batch), reference_values(graph, batch)):
+        assert not np.signbit(values["node0"]).any()
+
+
 @given(st.data())
 @settings(max_examples=80, deadline=None)
 def test_float_convolutions_of_any_geometry_are_near(data):

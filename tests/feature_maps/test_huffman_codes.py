@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitconv.errors import GraphError
@@ -78,6 +78,7 @@ def test_the_table_to_write_by_has_the_code_of_every_byte(seen):
 
 @settings(max_examples=20, deadline=None)
 @given(st.one_of(OCTETS, STEEP))
+@example(np.arange(200, dtype=np.uint8))  # no two codes fit into an entry
 def test_the_table_to_read_by_says_what_bits_begin_with(seen):
     code = HuffmanCode.from_symbols(seen)
     table = table_of(code, PREPARE_READING, READ_ENTRIES)
@@ -89,9 +90,19 @@ def test_the_table_to_read_by_says_what_bits_begin_with(seen):
             expected = code.read(iter(bits), count)
             assert symbols[:count] == tuple(expected)
             assert taken == len(code.bits(expected)) <= LONGEST
+            assert count == codes_within(code, bits)
         else:
             assert taken == 0
             assert symbols[0] == code.lengths[ESCAPE]
+
+
+def codes_within(code, bits):
+    """How many bytes' own codes, two at most, some bits are known to begin with."""
+    (first,) = code.read(iter(bits), 1)
+    rest = bits[code.lengths[first] :]
+    known = [byte for byte in range(256) if 0 < code.lengths[byte] <= len(rest)]
+    codes = [code.bits(np.uint8([byte])).tolist() for byte in known]
+    return 1 + any(rest[: len(each)] == each for each in codes)
 
 
 def lengths(**changes):

@@ -19,7 +19,7 @@ def recipe(monkeypatch):
     import cifar10_resnet
 
     monkeypatch.setattr(cifar10_resnet, "STAGES", ((8, 1), (16, 1)))
-    monkeypatch.setattr(cifar10_resnet, "SIDES", (24, 24, 32))
+    monkeypatch.setattr(cifar10_resnet, "EPOCH_SIDES", (24, 24, 32))
     monkeypatch.setattr(cifar10_resnet, "BATCH", 16)
     monkeypatch.setattr(cifar10_resnet.shutil, "which", lambda _: None)  # compiling takes a minute
     return cifar10_resnet
@@ -79,6 +79,41 @@ def test_blocks_that_a_file_does_not_have_start_as_identity(recipe, data, tmp_pa
     before, after = (recipe.predict(run.model, run.test_images) for run in (first, deeper))
     assert len(deeper.model.blocks) == len(first.model.blocks) + 1
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_of_another_network_is_refused(recipe, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "STAGES", ((8, 1), (16, 2)))
+    path = exported(recipe, trained(recipe, data, tmp_path / "first", stop=1), tmp_path / "out")
+    for stages, message in (
+        (((8, 1), (16, 1)), "no layers for blocks_2_sign"),
+        (((8, 1), (16, 2), (32, 1)), r"classifier: the network has \(10, 32\)"),
+        (((8, 1), (16, 2), (16, 1)), "changes the shape"),
+    ):
+        monkeypatch.setattr(recipe, "STAGES", stages)
+        with pytest.raises(SystemExit, match=message):
+            recipe.Training(data, tmp_path / "second", seed=2, start_from=path)
+
+
+def test_a_restarted_run_goes_on_at_its_own_learning_rate(recipe, data, tmp_path):
+    path = exported(recipe, trained(recipe, data, tmp_path / "first"), tmp_path / "out")
+    run = tmp_path / "second"
+    recipe.Training(data, run, seed=2, start_from=path).train_epoch()
+    resumed = recipe.Training(data, run, seed=2)
+    resumed.train_epoch()
+    steps = 80 // recipe.BATCH
+    last = recipe.learning_rate((1 + (steps - 1) / steps) / 3, recipe.RESTART_LEARNING_RATE)
+    assert resumed.optimizer.param_groups[0]["lr"] == last
+
+
+def test_workers_test_the_network_together(recipe, data, tmp_path):
+    training = recipe.Training(data, tmp_path, seed=1)
+    alone = training._correct()
+    meeting_point = f"file://{tmp_path / 'workers'}"
+    torch.distributed.init_process_group("gloo", init_method=meeting_point, rank=0, world_size=1)
+    try:
+        assert training._correct() == alone
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_the_log_of_a_run_goes_on_behind_that_of_the_file_it_starts_from(recipe, data, tmp_path):

@@ -4,9 +4,9 @@
 
 The data is CIFAR-10's official binary layout. A run is one cycle of learning rates. Every epoch
 leaves a checkpoint in the run's folder, from which the same command goes on after an interruption.
-With ``--start-from MODEL`` a run begins where the run that exported `MODEL` ended (a warm restart,
-arXiv 1608.03983). After the last epoch, or at once with ``--export-only``, the network becomes
-``cifar10-resnet.h5``, with the training log and the measured figures of the card beside it.
+With ``--start-from MODEL`` a run begins with the signs and scales of an exported model (a warm
+restart, arXiv 1608.03983). After the last epoch, or at once with ``--export-only``, the network
+becomes ``cifar10-resnet.h5``, with the training log and the measured figures of the card beside it.
 
 Each worker is a process of one thread with a part of every batch; on few cores that is faster than
 one process of several threads. Training is compiled where there is a C++ compiler and runs slower,
@@ -47,7 +47,7 @@ WEIGHTS = Path(__file__).resolve().parents[1]
 STAGES = ((64, 2), (128, 4), (256, 6))  # channels, binary convolutions
 SCALE = "8xI"  # eight adjacent filters share one
 
-SIDES = (24,) * 17 + (32,) * 5  # pixels of the images of each epoch
+EPOCH_SIDES = (24,) * 17 + (32,) * 5  # pixels of the images of each epoch
 BATCH = 128
 PEAK_LEARNING_RATE, RESTART_LEARNING_RATE = 3e-3, 2e-3
 WARM_UP = 0.1  # fraction of all steps
@@ -83,7 +83,9 @@ class BinaryBlock(nn.Module):
         return self.activation(x + y)
 
     def become_identity(self) -> None:
-        """Give out the input, until training changes that."""
+        """Give out the input, until training changes that; a map cannot change its shape so."""
+        if self.stride > 1 or self.widens:
+            raise SystemExit("a block that changes the shape of its input cannot be added")
         nn.init.zeros_(self.norm.weight)
         nn.init.ones_(self.activation.weight)
 
@@ -175,7 +177,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
-        return self.epoch == len(SIDES)
+        return self.epoch >= len(EPOCH_SIDES)
 
     def train_epoch(self) -> None:
         """One pass over the training images, a line in the log and a checkpoint.
@@ -183,12 +185,12 @@ class Training:
         The network is tested where the images had their full size.
         """
         started, losses = time.perf_counter(), []
-        side = SIDES[self.epoch]
+        side = EPOCH_SIDES[self.epoch]
         steps = len(self.images) // BATCH
         self.model.train()
         batches = augmented(self.images, self.labels, BATCH, side, self.generator, part=self._part)
         for step, (batch, target) in enumerate(batches):
-            losses.append(self._step(batch, target, (self.epoch + step / steps) / len(SIDES)))
+            losses.append(self._step(batch, target, (self.epoch + step / steps) / len(EPOCH_SIDES)))
         self.epoch += 1
         record = {"epoch": self.epoch, "size": side, "loss": round(sum(losses) / steps, 4)}
         if side == SIDE:
@@ -236,6 +238,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
+            "peak": self._peak,
         }
         unfinished = self._checkpoint.with_suffix(".new")
         torch.save(state, unfinished)
@@ -246,15 +249,17 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.epoch = state["epoch"]
+        self.epoch, self._peak = state["epoch"], state["peak"]
 
     def _restart(self, path: Path) -> None:
-        graph = read(path)
-        restore(self.model, graph)
-        nodes = {node.name for node in graph.nodes}
+        missing = restore(self.model, read(path))
         for index, block in enumerate(self.model.blocks):
-            if f"blocks_{index}_convolution" not in nodes:
+            layers = {layer for layer in missing if layer.startswith(f"blocks.{index}.")}
+            if layers:
                 block.become_identity()
+                missing -= layers
+        if missing:
+            raise SystemExit(f"{path}: has nothing for {', '.join(sorted(missing))}")
         if self._is_first:
             *epochs, _exported = path.with_suffix(".log.jsonl").read_text().splitlines()
             (self.run / "log.jsonl").write_text("".join(f"{epoch}\n" for epoch in epochs))
