@@ -5,7 +5,7 @@
 The first folder holds the models that ``weights/recipes/shared_scales.py`` exported. How often each
 was right goes to ``docs/shared-scales.csv``; ``docs/shared-scales.svg`` and the table between the
 marks of ``docs/shared-scales.md`` are made of that, of what the files hold and of times measured
-here.
+here. Rows of which the folder has no model stay as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,19 +67,17 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """All runs of a row, and the network of the first of them.
+    """All runs of a row.
 
     Attributes
     ----------
     name : str
     runs : tuple of Run
         By seed.
-    graph : Graph
     """
 
     name: str
     runs: tuple[Run, ...]
-    graph: Graph
 
     @property
     def kind(self) -> tuple[bool, str, str]:
@@ -108,6 +107,19 @@ class Row:
         """In percent, of every seed."""
         return {run.seed: 100 * run.correct / run.images for run in self.runs}
 
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRow(Row):
+    """A row with a model.
+
+    Attributes
+    ----------
+    graph : Graph
+        The network of the first run.
+    """
+
+    graph: Graph
+
     @cached_property
     def cost(self) -> Cost:
         """Of the whole network."""
@@ -123,7 +135,7 @@ class Row:
 # --- Accuracy --------------------------------------------------------------------------------
 
 
-def evaluated(models: Path, data: Path) -> list[Row]:
+def evaluated(models: Path, data: Path) -> list[MeasuredRow]:
     """Every model of the folder, run on the test images, by row and seed."""
     dataset = open_dataset(data)
     runs: dict[str, list[Run]] = {}
@@ -144,8 +156,18 @@ def evaluated(models: Path, data: Path) -> list[Row]:
             )
         )
         print(f"{path.name}: {100 * result.accuracy:.2f} %", flush=True)
-    rows = [Row(name, tuple(runs[name]), graphs[name]) for name in runs]
-    return sorted(rows, key=lambda row: row.order)
+    return [MeasuredRow(name, tuple(runs[name]), graphs[name]) for name in runs]
+
+
+def read_runs(path: Path) -> list[Row]:
+    """The rows of the raw results."""
+    kinds = get_type_hints(Run)
+    runs: dict[str, list[Run]] = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            run = Run(**{name: kinds[name](text) for name, text in line.items()})
+            runs.setdefault(run.row, []).append(run)
+    return [Row(name, tuple(runs[name])) for name in runs]
 
 
 def write_runs(rows: Sequence[Row], path: Path) -> None:
@@ -175,7 +197,7 @@ class Times:
     layers: float
 
 
-def measured(rows: Sequence[Row]) -> tuple[dict[str, Times], dict[str, float]]:
+def measured(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Times], dict[str, float]]:
     """The times of every row, and those of the float rows in onnxruntime; all take turns."""
     runs: dict[tuple[str, str], Callable[[], object]] = {}
     for row in rows:
@@ -254,35 +276,50 @@ HEADER = (
 )
 
 
-def table(rows: Sequence[Row], times: dict[str, Times], theirs: dict[str, float]) -> str:
-    """A Markdown table, a line a row and one for each float network in onnxruntime."""
-    by_name = {row.name: row for row in rows}
-    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
+Line = tuple[str, ...]
+
+
+def table(rows: Sequence[Row], lines: dict[str, Line]) -> str:
+    """A Markdown table of `lines`: those of the rows, then of the float networks in onnxruntime."""
+    peers = sorted(lines.keys() - {row.name for row in rows})
+    names = [*(row.name for row in rows), *peers]
+    rule = ("---", *["---:"] * (len(HEADER) - 1))
+    cells = (HEADER, rule, *(lines[name] for name in names))
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def lines_of(
+    rows: Sequence[MeasuredRow],
+    parents: dict[str, Row],
+    times: dict[str, Times],
+    theirs: dict[str, float],
+) -> dict[str, Line]:
+    """What the table says of each row, and of each float network in onnxruntime."""
+    lines: dict[str, Line] = {}
     for row in rows:
         own, cost = times[row.name], row.cost
         binary = f"{row.binary_cost.memory_ratio:.1f}×" if row.binary_cost.bytes else ""
         peer = theirs.get(row.float_row)
-        lines.append(
-            (
-                row.name,
-                str(len(row.runs)),
-                _spread(list(row.accuracy.values())),
-                _difference(row, by_name.get(row.parent)),
-                f"{row.runs[0].file_bytes:,}",
-                f"{cost.scales:,}",
-                f"{cost.memory_ratio:.1f}×",
-                binary,
-                f"{cost.speed_up(1):.1f}×",
-                f"{cost.speed_up(2):.1f}×",
-                f"{1e3 * own.network:.2f}",
-                f"{1e3 * own.layers:.2f}",
-                f"{peer / own.network:.2f}×" if peer else "",
-            )
+        lines[row.name] = (
+            row.name,
+            str(len(row.runs)),
+            _spread(list(row.accuracy.values())),
+            _difference(row, parents.get(row.parent)),
+            f"{row.runs[0].file_bytes:,}",
+            f"{cost.scales:,}",
+            f"{cost.memory_ratio:.1f}×",
+            binary,
+            f"{cost.speed_up(1):.1f}×",
+            f"{cost.speed_up(2):.1f}×",
+            f"{1e3 * own.network:.2f}",
+            f"{1e3 * own.layers:.2f}",
+            f"{peer / own.network:.2f}×" if peer else "",
         )
     for name, seconds in theirs.items():
         blank = [""] * (len(HEADER) - 4)
-        lines.append((f"{name}, onnxruntime", *blank, f"{1e3 * seconds:.2f}", "", "1"))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        title = f"{name}, onnxruntime"
+        lines[title] = (title, *blank, f"{1e3 * seconds:.2f}", "", "1")
+    return lines
 
 
 def _difference(row: Row, parent: Row | None) -> str:
@@ -325,6 +362,14 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def read_lines(page: Path) -> dict[str, Line]:
+    """The lines of the page's table, by their first cells."""
+    _, _, rest = page.read_text().partition(BEGIN)
+    _header, _rule, *lines = rest.partition(END)[0].strip().splitlines()
+    cells = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
+    return {line[0]: line for line in cells}
+
+
 def write_table(page: Path, text: str) -> None:
     """Replace what stands between the page's two marks."""
     before, _, rest = page.read_text().partition(BEGIN)
@@ -337,10 +382,14 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder of the exported models")
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's binary batches")
     options = parser.parse_args()
-    rows = evaluated(options.models, options.data)
-    write_runs(rows, DOCS / "shared-scales.csv")
+    runs, page = DOCS / "shared-scales.csv", DOCS / "shared-scales.md"
+    here = evaluated(options.models, options.data)
+    by_name: dict[str, Row] = {row.name: row for row in (*read_runs(runs), *here)}
+    rows = sorted(by_name.values(), key=lambda row: row.order)
+    write_runs(rows, runs)
     plot(rows, DOCS / "shared-scales.svg")
-    write_table(DOCS / "shared-scales.md", table(rows, *measured(rows)))
+    lines = read_lines(page) | lines_of(here, by_name, *measured(here))
+    write_table(page, table(rows, lines))
 
 
 if __name__ == "__main__":
