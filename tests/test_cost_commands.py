@@ -119,10 +119,10 @@ def test_the_shipped_model_is_reshared_and_runs(command, tmp_path):
     assert code == 0
     assert out.splitlines()[-3].startswith("Error energy")
     assert next(line for line in out.splitlines() if line.startswith("total")).split()[1:5] == [
-        "208",
+        "272",
         "→",
-        "104",
-        "416",
+        "136",
+        "544",
     ]
     _, out, _ = command("run", "--model", out_path, "--threads", "1")
     assert "ms in the network" in out

@@ -1,8 +1,9 @@
 """Calling parallel kernels from several threads and in forked children, on any threading layer.
 
-Numba starts one pool of threads a process, on TBB, OpenMP or its own work queue. Two of these
-have limits that would end the process, so they are respected here: the work queue takes one
-parallel region at a time, and a child forked after GNU OpenMP has started must not enter another.
+Numba starts one pool of threads a process, on TBB, OpenMP or its own work queue. They have limits
+that would end the process or make it wait forever, so they are respected here: the work queue takes
+one parallel region at a time, and a child must not enter one that was forked after GNU OpenMP had
+started, or while other threads were in a region.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from bitconv.kernels.tbb import provide_tbb
 
 _FORK_SAFE = ("tbb", "workqueue")
 _work_queue = threading.Lock()
-_inherited: str | None = None  # the layer that had started when this process was forked
+_inside: set[int] = set()  # the threads that are in a region
+_may_run_parallel = True  # until a fork
 
 
 def usable_threads() -> int:
@@ -44,7 +46,7 @@ def threading_layer() -> str:
 
 def may_run_parallel() -> bool:
     """Whether this process may enter a parallel kernel."""
-    return _inherited is None or _inherited in _FORK_SAFE
+    return _may_run_parallel
 
 
 @contextmanager
@@ -54,19 +56,31 @@ def parallel_region(threads: int) -> Iterator[None]:
     The calling thread's own setting comes back afterwards.
     """
     numba = _numba()
-    before = numba.get_num_threads()  # starts the layer
-    during = min(threads, numba.config.NUMBA_NUM_THREADS)
-    if during != before:  # each of these calls takes microseconds
-        numba.set_num_threads(during)
-    try:
-        if numba.threading_layer() == "workqueue":
-            with _work_queue:
+    with _noted():
+        before = numba.get_num_threads()  # starts the layer
+        during = min(threads, numba.config.NUMBA_NUM_THREADS)
+        if during != before:  # each of these calls takes microseconds
+            numba.set_num_threads(during)
+        try:
+            if numba.threading_layer() == "workqueue":
+                with _work_queue:
+                    yield
+            else:
                 yield
-        else:
-            yield
+        finally:
+            if during != before:
+                numba.set_num_threads(before)
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Keep this thread among those that are in a region."""
+    thread = threading.get_ident()
+    _inside.add(thread)
+    try:
+        yield
     finally:
-        if during != before:
-            numba.set_num_threads(before)
+        _inside.discard(thread)
 
 
 @cache
@@ -79,14 +93,16 @@ def _numba() -> Any:
 
 
 def _after_fork() -> None:
-    global _inherited, _work_queue
+    global _may_run_parallel, _work_queue
     _work_queue = threading.Lock()  # the parent's may be held by a thread that is not here
     if "numba" not in sys.modules:
         return
     try:
-        _inherited = str(_numba().threading_layer())
+        layer = str(_numba().threading_layer())
     except ValueError:  # nothing had started
-        _inherited = None
+        return
+    _may_run_parallel &= layer in _FORK_SAFE and not _inside
+    _inside.clear()
 
 
 if hasattr(os, "register_at_fork"):
