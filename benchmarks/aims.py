@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 
 from convolutions import LAYERS
 from timings import Timings
 
 from bitconv.environment import inspect_environment
 
+CODED_SHAPE = (112, 112, 64)  # of the map that codecs are measured on, as behind ResNet-18's stem
 LARGE, SMALL = "224×224, 1 image, 1 thread", "32×32, 1 image, 1 thread"
 LARGE_BOTH, BATCH = "224×224, 1 image, 2 threads", "32×32, 64 images, 2 threads"
 
@@ -39,7 +42,8 @@ class Aim:
 def aims_of(timings: Timings) -> list[Aim]:
     """All aims of which this run measured what they compare, and the registers."""
     found = []
-    for aim in (_kernel, _layer, _large, _small, _threads, _batch, _waits, _process, _memory):
+    speed = (_kernel, _layer, _large, _small, _threads, _batch, _waits, _codecs)
+    for aim in (*speed, _process, _memory):
         found.extend(_measured(aim, timings))
     return found
 
@@ -142,6 +146,26 @@ def _waits(timings: Timings) -> Iterator[Aim]:
             key = ("threads", subject, "2")
             tail = timings.percentile99(*key) / timings.median(*key)
             yield Aim(f"p99 ÷ median of 2 threads, {subject}", "below 2", f"{tail:.2f}")
+
+
+def coding_speed(of: Callable[..., float], density: str, *tasks: str) -> float:
+    """Megabytes of the 8-bit map a second, if all tasks are done one after another.
+
+    `of` gives the time of each: `Timings.median` or `Timings.minimum`.
+    """
+    return prod(CODED_SHAPE) / 1e6 / sum(of("codec", density, task) for task in tasks)
+
+
+def _codecs(timings: Timings) -> Iterator[Aim]:
+    densities = timings.subjects("codec")
+    for codec in ("dct-cm", "zero-mask") if densities else ():
+        tasks = (f"{codec} encode", f"{codec} decode")
+        speeds = (coding_speed(partial(_median, timings), each, *tasks) for each in densities)
+        yield Aim(
+            f"{codec}, encoding and decoding maps of density 0.2, 0.5, 0.8, 1 thread",
+            "500 MB of 8 bits/s",
+            f"{', '.join(f'{speed:.0f}' for speed in speeds)} MB/s",
+        )
 
 
 def _process(timings: Timings) -> Iterator[Aim]:

@@ -9,10 +9,10 @@ from math import prod
 
 import numpy as np
 import pytest
+from aims import CODED_SHAPE as SHAPE
 from conftest import Record
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
-from report import CODED_SHAPE as SHAPE
 
 from bitconv.feature_maps import CODECS
 from bitconv.feature_maps.codec import Codec
