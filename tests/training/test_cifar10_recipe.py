@@ -124,6 +124,20 @@ def test_the_log_of_a_run_goes_on_behind_that_of_the_file_it_starts_from(recipe,
     assert [line["epoch"] for line in lines] == [1, 2, 3, 1]
 
 
+def test_a_run_learns_what_its_teacher_makes_of_the_images(recipe, data, tmp_path):
+    teacher = exported(recipe, trained(recipe, data, tmp_path / "teacher"), tmp_path / "out")
+    run = tmp_path / "run"
+    recipe.teach(teacher, data, run)
+    training = recipe.Training(data, run, seed=1)
+    model = bitconv.load(teacher)
+    pixels = training.images.permute(0, 2, 3, 1).numpy()
+    scores = model.predict(pixels.copy()) + model.predict(pixels[:, :, ::-1].copy())
+    expected = torch.softmax(torch.from_numpy(scores) / 8, dim=1)
+    torch.testing.assert_close(training.targets, expected)
+    training.train_epoch()
+    assert recipe.Training(data, tmp_path / "other", seed=1).targets.shape == (80,)
+
+
 def test_workers_share_the_images_of_a_batch(recipe, data):
     images, labels = recipe.read_batches(data, ["test_batch"])
 

@@ -5,8 +5,9 @@
 The data is CIFAR-10's official binary layout. A run is one cycle of learning rates. Every epoch
 leaves a checkpoint in the run's folder, from which the same command goes on after an interruption.
 With ``--start-from MODEL`` a run begins with the signs and scales of an exported model (a warm
-restart, arXiv 1608.03983). After the last epoch, or at once with ``--export-only``, the network
-becomes ``cifar10-resnet.h5``, with the training log and the measured figures of the card beside it.
+restart, arXiv 1608.03983); with ``--teacher MODEL`` it learns what that model makes of the images
+in place of their labels. After the last epoch, or at once with ``--export-only``, the network is
+written to ``cifar10-resnet.h5``, with its log and the measured figures of the card beside it.
 
 Each worker is a process of one thread with a part of every batch; on few cores that is faster than
 one process of several threads. Training is compiled where there is a C++ compiler and runs slower,
@@ -30,6 +31,7 @@ import torch
 from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
 from model_card import write_figures
 from restarting import restore
+from teaching import soft_targets
 from torch import Tensor, distributed, nn
 from torch.multiprocessing import spawn
 from torch.nn import functional
@@ -52,6 +54,9 @@ BATCH = 128
 PEAK_LEARNING_RATE, RESTART_LEARNING_RATE = 3e-3, 2e-3
 WARM_UP = 0.1  # fraction of all steps
 LABEL_SMOOTHING = 0.1
+
+TRAINING_BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
+TARGETS = "targets.pt"
 
 COMPARED_IMAGES = 100  # layer by layer with PyTorch
 LABELS_THAT_MAY_DIFFER = 0.001
@@ -137,7 +142,8 @@ class Training:
     data : Path
         Folder of CIFAR-10's binary batches.
     run : Path
-        Folder of ``checkpoint.pt``, which is gone on from if it is there, and ``log.jsonl``.
+        Folder of ``checkpoint.pt``, which is gone on from if it is there, and ``log.jsonl``; maybe
+        of ``targets.pt``, probabilities to learn in place of the labels.
     seed : int
     start_from : Path, optional
         An exported model whose weights the run begins with, and whose log its own continues.
@@ -158,8 +164,11 @@ class Training:
         self.run, self.epoch = run, 0
         self._peak = RESTART_LEARNING_RATE if start_from else PEAK_LEARNING_RATE
         self._is_first, self._part = worker == 0, slice(worker, None, workers)
-        self.images, self.labels = read_batches(data, [f"data_batch_{i}" for i in range(1, 6)])
+        self.images, self.labels = read_batches(data, TRAINING_BATCHES)
         self.test_images, self.test_labels = read_batches(data, ["test_batch"])
+        taught = run / TARGETS
+        self.targets = torch.load(taught) if taught.exists() else self.labels
+        self._smoothing = 0.0 if taught.exists() else LABEL_SMOOTHING
         self.generator = torch.Generator().manual_seed(seed)
         self.model = BinaryResNet().to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.model.parameters())
@@ -188,7 +197,7 @@ class Training:
         side = EPOCH_SIDES[self.epoch]
         steps = len(self.images) // BATCH
         self.model.train()
-        batches = augmented(self.images, self.labels, BATCH, side, self.generator, part=self._part)
+        batches = augmented(self.images, self.targets, BATCH, side, self.generator, part=self._part)
         for step, (batch, target) in enumerate(batches):
             losses.append(self._step(batch, target, (self.epoch + step / steps) / len(EPOCH_SIDES)))
         self.epoch += 1
@@ -214,7 +223,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress, self._peak)
         loss = functional.cross_entropy(
-            self._scores(batch), target, label_smoothing=LABEL_SMOOTHING
+            self._scores(batch), target, label_smoothing=self._smoothing
         )
         self.optimizer.zero_grad()
         loss.backward()
@@ -332,6 +341,13 @@ def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
     }
 
 
+def teach(teacher: Path, data: Path, run: Path) -> None:
+    """Leave what the teacher makes of the training images in the run's folder."""
+    images, _ = read_batches(data, TRAINING_BATCHES)
+    run.mkdir(parents=True, exist_ok=True)
+    torch.save(soft_targets(teacher, images), run / TARGETS)
+
+
 def train(
     worker: int, workers: int, data: Path, run: Path, seed: int, start_from: Path | None
 ) -> None:
@@ -353,11 +369,14 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the run's checkpoint and log")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="an exported model")
+    parser.add_argument("--teacher", type=Path, metavar="MODEL", help="a model to learn from")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the exported model")
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")
     options = parser.parse_args()
     folders = (options.data, options.run)
+    if options.teacher:
+        teach(options.teacher, *folders)
     if not options.export_only:
         if options.workers == 1:
             train(0, 1, *folders, options.seed, options.start_from)
