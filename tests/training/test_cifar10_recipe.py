@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the recipe needs PyTorch")
 
 import bitconv
+from bitconv.operators import Dense, GlobalAvgPool2d, Normalize
 
 RECIPES = Path(__file__).parents[2] / "weights" / "recipes"
 
@@ -136,6 +137,19 @@ def test_a_run_learns_what_its_teacher_makes_of_the_images(recipe, data, tmp_pat
     torch.testing.assert_close(training.targets, expected)
     training.train_epoch()
     assert recipe.Training(data, tmp_path / "other", seed=1).targets.shape == (80,)
+
+
+def test_a_teacher_of_other_classes_is_refused(recipe, data, tmp_path):
+    nodes = (
+        bitconv.Node("values", Normalize([0], [255]), "image"),
+        bitconv.Node("pool", GlobalAvgPool2d(), "values"),
+        bitconv.Node("scores", Dense(np.eye(3)), "pool"),
+    )
+    graph = bitconv.Graph({"image": bitconv.TensorType((32, 32, 3), "uint8")}, nodes)
+    bitconv.write(graph, tmp_path / "colours.h5")
+    with pytest.raises(SystemExit, match=r"colours.h5: gives \[3\] scores, not \[10\]"):
+        recipe.teach(tmp_path / "colours.h5", data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_workers_share_the_images_of_a_batch(recipe, data):

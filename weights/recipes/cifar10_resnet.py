@@ -344,8 +344,11 @@ def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
 def teach(teacher: Path, data: Path, run: Path) -> None:
     """Leave what the teacher makes of the training images in the run's folder."""
     images, _ = read_batches(data, TRAINING_BATCHES)
+    targets, classes = soft_targets(teacher, images), len(CIFAR10_CLASSES)
+    if targets.shape[1:] != (classes,):
+        raise SystemExit(f"{teacher}: gives {list(targets.shape[1:])} scores, not [{classes}]")
     run.mkdir(parents=True, exist_ok=True)
-    torch.save(soft_targets(teacher, images), run / TARGETS)
+    torch.save(targets, run / TARGETS)
 
 
 def train(
@@ -375,9 +378,9 @@ def main() -> None:
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")
     options = parser.parse_args()
     folders = (options.data, options.run)
-    if options.teacher:
-        teach(options.teacher, *folders)
     if not options.export_only:
+        if options.teacher:
+            teach(options.teacher, *folders)
         if options.workers == 1:
             train(0, 1, *folders, options.seed, options.start_from)
         else:
