@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 import pytest
 from aims import CODED_SHAPE as SHAPE
+from aims import DENSITIES
 from conftest import Record
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -19,7 +20,6 @@ from bitconv.feature_maps.codec import Codec
 from bitconv.kernels.registry import DECODE, ENCODE, function
 
 VALUES = prod(SHAPE)
-DENSITIES = (0.2, 0.5, 0.8)  # of a late map of a ResNet, an early one, and its residual stream
 TASKS = ("encode", "decode")
 
 
