@@ -72,6 +72,20 @@ def test_a_run_starts_from_a_file_with_the_scores_of_the_file(recipe, data, tmp_
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
+def test_a_run_starts_from_a_checkpoint_with_its_latent_weights(recipe, data, tmp_path):
+    trained(recipe, data, tmp_path / "first")
+    checkpoint = tmp_path / "first" / "checkpoint.pt"
+    second = recipe.Training(data, tmp_path / "second", seed=2, start_from=checkpoint)
+    assert second.epoch == 0
+    kept = torch.load(checkpoint)["model"]
+    assert all(
+        torch.equal(values, kept[name]) for name, values in second.model.state_dict().items()
+    )
+    second.train_epoch()
+    lines = map(json.loads, (tmp_path / "second" / "log.jsonl").read_text().splitlines())
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 1]
+
+
 def test_blocks_that_a_file_does_not_have_start_as_identity(recipe, data, tmp_path, monkeypatch):
     first = trained(recipe, data, tmp_path / "first")
     path = exported(recipe, first, tmp_path / "out")
@@ -125,15 +139,22 @@ def test_the_log_of_a_run_goes_on_behind_that_of_the_file_it_starts_from(recipe,
     assert [line["epoch"] for line in lines] == [1, 2, 3, 1]
 
 
-def test_a_run_learns_what_its_teacher_makes_of_the_images(recipe, data, tmp_path):
-    teacher = exported(recipe, trained(recipe, data, tmp_path / "teacher"), tmp_path / "out")
+def test_a_run_learns_what_its_teachers_make_of_the_images(recipe, data, tmp_path):
+    teachers = [
+        exported(
+            recipe, trained(recipe, data, tmp_path / f"teacher{stop}", stop), tmp_path / f"{stop}"
+        )
+        for stop in (1, 2)
+    ]
     run = tmp_path / "run"
-    recipe.teach(teacher, data, run)
+    recipe.teach(teachers, data, run)
     training = recipe.Training(data, run, seed=1)
-    model = bitconv.load(teacher)
     pixels = training.images.permute(0, 2, 3, 1).numpy()
-    scores = model.predict(pixels.copy()) + model.predict(pixels[:, :, ::-1].copy())
-    expected = torch.softmax(torch.from_numpy(scores) / 8, dim=1)
+    first, second = (
+        model.predict(pixels.copy()) + model.predict(pixels[:, :, ::-1].copy())
+        for model in map(bitconv.load, teachers)
+    )
+    expected = sum(torch.softmax(torch.from_numpy(scores) / 8, 1) for scores in (first, second)) / 2
     torch.testing.assert_close(training.targets, expected)
     training.train_epoch()
     assert recipe.Training(data, tmp_path / "other", seed=1).targets.shape == (80,)
@@ -148,7 +169,7 @@ def test_a_teacher_of_other_classes_is_refused(recipe, data, tmp_path):
     graph = bitconv.Graph({"image": bitconv.TensorType((32, 32, 3), "uint8")}, nodes)
     bitconv.write(graph, tmp_path / "colours.h5")
     with pytest.raises(SystemExit, match=r"colours.h5: gives \[3\] scores, not \[10\]"):
-        recipe.teach(tmp_path / "colours.h5", data, tmp_path / "run")
+        recipe.teach([tmp_path / "colours.h5"], data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -157,7 +178,7 @@ def test_workers_share_the_images_of_a_batch(recipe, data):
 
     def batches(part):
         generator = torch.Generator().manual_seed(1)
-        return list(recipe.augmented(images, labels, 16, 24, generator, part=part))
+        return list(recipe.augmented(images, labels, 16, 24, generator, max_shift=2, part=part))
 
     for whole, first, second in zip(
         batches(slice(None)), batches(slice(0, None, 2)), batches(slice(1, None, 2)), strict=True

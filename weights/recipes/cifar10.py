@@ -14,7 +14,6 @@ MEAN = (125.3, 123.0, 113.9)  # of the training images' red, green and blue
 STD = (63.0, 62.1, 66.7)
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE  # the label, then the planes of red, green and blue
-MAX_SHIFT = 2
 
 
 def read_batches(folder: Path, names: list[str]) -> tuple[Tensor, Tensor]:
@@ -39,15 +38,16 @@ def augmented(
     side: int,
     generator: torch.Generator,
     *,
+    max_shift: int,
     crop: int = SIDE,
     part: slice = slice(None),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of shuffled full batches, each image mirrored and shifted at random.
 
-    A window of `crop` pixels is cut from the image padded by `MAX_SHIFT`, normalized, and shrunk to
+    A window of `crop` pixels is cut from the image padded by `max_shift`, normalized, and shrunk to
     `side` pixels. Of every batch only the images `part` are made, the same whoever makes the rest.
     """
-    padded = functional.pad(images, (MAX_SHIFT,) * 4)
+    padded = functional.pad(images, (max_shift,) * 4)
     shifts = padded.shape[-1] - crop + 1
     for chosen in torch.randperm(len(images), generator=generator).split(batch_size):
         if len(chosen) < batch_size:

@@ -4,10 +4,11 @@
 
 The data is CIFAR-10's official binary layout. A run is one cycle of learning rates. Every epoch
 leaves a checkpoint in the run's folder, from which the same command goes on after an interruption.
-With ``--start-from MODEL`` a run begins with the signs and scales of an exported model (a warm
-restart, arXiv 1608.03983); with ``--teacher MODEL`` it learns what that model makes of the images
-in place of their labels. After the last epoch, or at once with ``--export-only``, the network is
-written to ``cifar10-resnet.h5``, with its log and the measured figures of the card beside it.
+With ``--start-from`` a run begins with another's checkpoint, or with the signs and scales of an
+exported model (a warm restart, arXiv 1608.03983); with ``--teacher MODEL...`` it learns what these
+models make of the images in place of their labels. After the last epoch, or at once with
+``--export-only``, the network is written to ``cifar10-resnet.h5``, with its log and the measured
+figures of the card beside it.
 
 Each worker is a process of one thread with a part of every batch; on few cores that is faster than
 one process of several threads. Training is compiled where there is a C++ compiler and runs slower,
@@ -49,14 +50,15 @@ WEIGHTS = Path(__file__).resolve().parents[1]
 STAGES = ((64, 2), (128, 4), (256, 6))  # channels, binary convolutions
 SCALE = "8xI"  # eight adjacent filters share one
 
-EPOCH_SIDES = (24,) * 17 + (32,) * 5  # pixels of the images of each epoch
+EPOCH_SIDES = (24,) * 23 + (32,) * 5  # pixels of the images of each epoch
 BATCH = 128
+MAX_SHIFT = 4  # pixels of the whole image
 PEAK_LEARNING_RATE, RESTART_LEARNING_RATE = 3e-3, 2e-3
 WARM_UP = 0.1  # fraction of all steps
 LABEL_SMOOTHING = 0.1
 
 TRAINING_BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
-TARGETS = "targets.pt"
+CHECKPOINT, LOG, TARGETS = "checkpoint.pt", "log.jsonl", "targets.pt"
 
 COMPARED_IMAGES = 100  # layer by layer with PyTorch
 LABELS_THAT_MAY_DIFFER = 0.001
@@ -146,7 +148,8 @@ class Training:
         of ``targets.pt``, probabilities to learn in place of the labels.
     seed : int
     start_from : Path, optional
-        An exported model whose weights the run begins with, and whose log its own continues.
+        What the run begins with, and whose log its own continues: the checkpoint of another run, or
+        an exported model.
     worker, workers : int
         This process trains on a part of every batch, beside the others of `torch.distributed`.
     """
@@ -197,7 +200,15 @@ class Training:
         side = EPOCH_SIDES[self.epoch]
         steps = len(self.images) // BATCH
         self.model.train()
-        batches = augmented(self.images, self.targets, BATCH, side, self.generator, part=self._part)
+        batches = augmented(
+            self.images,
+            self.targets,
+            BATCH,
+            side,
+            self.generator,
+            max_shift=MAX_SHIFT,
+            part=self._part,
+        )
         for step, (batch, target) in enumerate(batches):
             losses.append(self._step(batch, target, (self.epoch + step / steps) / len(EPOCH_SIDES)))
         self.epoch += 1
@@ -234,12 +245,12 @@ class Training:
     def _log(self, **record: Any) -> None:
         line = json.dumps(record)
         print(line, flush=True)
-        with (self.run / "log.jsonl").open("a") as log:
+        with (self.run / LOG).open("a") as log:
             log.write(line + "\n")
 
     @property
     def _checkpoint(self) -> Path:
-        return self.run / "checkpoint.pt"
+        return self.run / CHECKPOINT
 
     def _save(self) -> None:
         state = {
@@ -254,13 +265,28 @@ class Training:
         os.replace(unfinished, self._checkpoint)
 
     def _restore(self) -> None:
-        state = torch.load(self._checkpoint)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        state = self._load(self._checkpoint)
         self.generator.set_state(state["generator"])
         self.epoch, self._peak = state["epoch"], state["peak"]
 
+    def _load(self, checkpoint: Path) -> dict[str, Any]:
+        state = torch.load(checkpoint)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return state
+
     def _restart(self, path: Path) -> None:
+        if path.suffix == ".pt":
+            self._load(path)
+            epochs = path.with_name(LOG).read_text()
+        else:
+            self._begin_with_model(path)
+            *lines, _exported = path.with_suffix(".log.jsonl").read_text().splitlines()
+            epochs = "".join(f"{line}\n" for line in lines)
+        if self._is_first:
+            (self.run / LOG).write_text(epochs)
+
+    def _begin_with_model(self, path: Path) -> None:
         missing = restore(self.model, read(path))
         for index, block in enumerate(self.model.blocks):
             layers = {layer for layer in missing if layer.startswith(f"blocks.{index}.")}
@@ -269,9 +295,6 @@ class Training:
                 missing -= layers
         if missing:
             raise SystemExit(f"{path}: has nothing for {', '.join(sorted(missing))}")
-        if self._is_first:
-            *epochs, _exported = path.with_suffix(".log.jsonl").read_text().splitlines()
-            (self.run / "log.jsonl").write_text("".join(f"{epoch}\n" for epoch in epochs))
 
 
 # --- Export ----------------------------------------------------------------------------------
@@ -320,7 +343,7 @@ def export_model(training: Training, out: Path) -> None:
         "file_bytes": path.stat().st_size,
         "torch": torch.__version__,
     }
-    epochs = (training.run / "log.jsonl").read_text()
+    epochs = (training.run / LOG).read_text()
     (out / f"{NAME}.log.jsonl").write_text(epochs + json.dumps(record) + "\n")
     print(json.dumps(record, indent=2))
     write_figures(out / f"{NAME}.md", _figures(record, accuracy, epochs))
@@ -341,14 +364,18 @@ def _figures(record: dict[str, Any], accuracy: str, log: str) -> dict[str, str]:
     }
 
 
-def teach(teacher: Path, data: Path, run: Path) -> None:
-    """Leave what the teacher makes of the training images in the run's folder."""
+def teach(teachers: list[Path], data: Path, run: Path) -> None:
+    """Leave what the teachers make of the training images, on average, in the run's folder."""
     images, _ = read_batches(data, TRAINING_BATCHES)
-    targets, classes = soft_targets(teacher, images), len(CIFAR10_CLASSES)
-    if targets.shape[1:] != (classes,):
-        raise SystemExit(f"{teacher}: gives {list(targets.shape[1:])} scores, not [{classes}]")
+    total = torch.zeros(len(images), len(CIFAR10_CLASSES))
+    for teacher in teachers:
+        targets = soft_targets(teacher, images)
+        if targets.shape != total.shape:
+            found, expected = list(targets.shape[1:]), list(total.shape[1:])
+            raise SystemExit(f"{teacher}: gives {found} scores, not {expected}")
+        total += targets
     run.mkdir(parents=True, exist_ok=True)
-    torch.save(targets, run / TARGETS)
+    torch.save(total / len(teachers), run / TARGETS)
 
 
 def train(
@@ -371,8 +398,12 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of CIFAR-10's binary batches")
     parser.add_argument("run", type=Path, help="folder of the run's checkpoint and log")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="an exported model")
-    parser.add_argument("--teacher", type=Path, metavar="MODEL", help="a model to learn from")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="FILE", help="a run's checkpoint or an exported model"
+    )
+    parser.add_argument(
+        "--teacher", type=Path, nargs="+", metavar="MODEL", help="models to learn from"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the exported model")
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")

@@ -39,6 +39,7 @@ WIDTH, WIDE = 16, 32  # channels of the first stage; the later ones have two and
 BLOCKS_A_STAGE = 6
 
 BATCH = 64
+MAX_SHIFT = 2  # pixels
 PARENT_SIDES = (16, 16, 16, 24, 24, 24)  # pixels of the images of each epoch
 ROW_SIDES = (24, 24)
 PARENT_LEARNING_RATE, ROW_LEARNING_RATE = 4e-3, 2e-3  # the peaks
@@ -193,7 +194,9 @@ class Study:
         model.train()
         for side in sides:
             crop = side if side in ROW_SIDES else SIDE
-            batches = augmented(self.images, self.labels, BATCH, side, generator, crop=crop)
+            batches = augmented(
+                self.images, self.labels, BATCH, side, generator, max_shift=MAX_SHIFT, crop=crop
+            )
             for batch, target in batches:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step / steps, peak)
