@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from feature_maps import CALIBRATION_IMAGES, DOCS, TRAINING_BATCH, write_table
 from numpy.typing import NDArray
+from pages import markdown
 
 from bitconv import Model, read
 from bitconv.compiler import compile_graph
@@ -101,12 +102,6 @@ def channel_row(name: str, layers: Sequence[Channels]) -> tuple[str, ...]:
         smaller = int((transformed[both] < raw[both]).sum())
         cells.append(f"{raw[both].mean():.2f}, {transformed[both].mean():.2f}; {smaller}")
     return tuple(cells)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, its first column to the left."""
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
     python benchmarks/feature_maps.py resnet20.h5 resnet56.h5 cifar-10-batches-bin
 
 The codecs are calibrated on training images (``data_batch_1.bin``) and measured on the test images
-of the folder. Every codec is measured in each of its settings for all maps alike, and with the
-settings that calibration chooses for each map within a loss, which is one on the training images.
+of the folder. Every codec is measured in every third of its settings for all maps alike, and with
+the settings that calibration chooses for each map within a loss, which is one on the training
+images.
 The results go to ``docs/feature-maps.csv``, ``docs/feature-maps.svg`` and between the marks of
 ``docs/feature-maps.md``. It takes hours; the same command goes on with what is missing in the first
 of these files.
@@ -21,6 +22,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import get_type_hints
 
+from pages import markdown, write_between
+
 from bitconv import Model, read
 from bitconv.errors import InputError
 from bitconv.feature_maps import CODECS
@@ -33,7 +36,6 @@ PLAIN = "eight-bit"  # what the ratios are against, and the loss of 8 bits alone
 TRAINING_BATCH = "data_batch_1.bin"
 CALIBRATION_IMAGES = 1000
 LOSSES = (0.1, 0.5, 1.0)  # per cent of the training images
-END = "<!-- end of table -->"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Measuring:
         self.scores = self.test.scores(model)
 
     def results(self, known: set[tuple[str, str, str]]) -> Iterator[Result]:
-        """Every codec in all its settings, then what calibration chooses, but for what is known."""
+        """Codecs in some settings, then what calibration chooses, but for what is known."""
         for codec in (PLAIN, *SEARCHED):
             for settings in CODECS[codec].settings()[::3]:  # enough for a curve
                 setting = ", ".join(f"{name} {value:g}" for name, value in settings.items())
@@ -149,7 +151,7 @@ HEADER = (
 
 def table(results: Sequence[Result]) -> str:
     """A Markdown table."""
-    lines = [HEADER, ("---", "---", "---", *["---:"] * (len(HEADER) - 3))]
+    lines = []
     for each in results:
         setting = f"chosen within {each.setting}" if each.chosen else each.setting
         lines.append(
@@ -165,7 +167,7 @@ def table(results: Sequence[Result]) -> str:
                 f"{100 * each.changed / each.images:.2f} %",
             )
         )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown(HEADER, lines, left=3)
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
@@ -228,13 +230,9 @@ def _read(kind: type, text: str) -> str | int | float | bool:
 
 
 def write_table(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the page's mark of that name and the next end of a table."""
+    """Replace the page's table of that name."""
     begin = f"<!-- table of {name}, written by the command -->"
-    before, found, rest = page.read_text().partition(begin)
-    _, end, after = rest.partition(END)
-    if not (found and end):
-        raise SystemExit(f"{page}: has no marks {begin} and {END}")
-    page.write_text(f"{before}{begin}\n{text}\n{END}{after}")
+    write_between(page, begin, "<!-- end of table -->", text)
 
 
 def main() -> None:

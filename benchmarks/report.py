@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from math import floor, log10
 from pathlib import Path
 
-import pytest
 from aims import CODED_SHAPE, aims_of, coding_speed, of_roofline
 from convolutions import LAYERS, Layer
+from pages import write_between
 from timings import TURNS, Timings
 
 from bitconv.environment import inspect_environment
@@ -90,10 +90,6 @@ The aims are for a processor with AVX-512 VPOPCNTDQ; the figures are of the mach
 
 def write_aims(page: Path, timings: Timings) -> None:
     """Put the table of aims, with date and machine, between the marks of a page."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not (begin and end):
-        raise pytest.UsageError(f"{page}: has no marks {MARKS[0]} and {MARKS[1]}")
     facts = {fact.name: fact.value for fact in inspect_environment().facts}
     machine = f"{facts['processor']} with {facts['instruction set']}, threads: {facts['threads']},"
     text = f"""On {_date(timings)}, on an {machine} by {facts["threading layer"]};
@@ -102,7 +98,7 @@ load average {timings.load:.2f} when it began. Medians, by
     {COMMAND}
 
 {_aims_table(timings)}"""
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    write_between(page, *MARKS, text)
 
 
 def _aims_table(timings: Timings) -> str:

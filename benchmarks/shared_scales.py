@@ -22,6 +22,7 @@ from typing import get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+from pages import markdown, split_at_marks, write_between
 
 from bitconv import Model, read
 from bitconv.compiler import compile_graph
@@ -41,7 +42,7 @@ MODES = ("float", "bwn", "xnor")
 SCALES = ("", "1x8", "1xI", "4xI", "16xI", "OxI")  # from fine to coarse
 PER_FILTER = "1xI"  # what the others are compared with
 WIDE = "wide-"
-BEGIN, END = "<!-- table, written by the command -->", "<!-- end of table -->"
+MARKS = ("<!-- table, written by the command -->", "<!-- end of table -->")
 
 
 @dataclass(frozen=True)
@@ -283,9 +284,7 @@ def table(rows: Sequence[Row], lines: dict[str, Line]) -> str:
     """A Markdown table of `lines`: those of the rows, then of the float networks in onnxruntime."""
     peers = sorted(lines.keys() - {row.name for row in rows})
     names = [*(row.name for row in rows), *peers]
-    rule = ("---", *["---:"] * (len(HEADER) - 1))
-    cells = (HEADER, rule, *(lines[name] for name in names))
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return markdown(HEADER, [lines[name] for name in names])
 
 
 def lines_of(
@@ -364,17 +363,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 def read_lines(page: Path) -> dict[str, Line]:
     """The lines of the page's table, by their first cells."""
-    _, _, rest = page.read_text().partition(BEGIN)
-    _header, _rule, *lines = rest.partition(END)[0].strip().splitlines()
+    _before, between, _after = split_at_marks(page, *MARKS)
+    _header, _rule, *lines = between.strip().splitlines()
     cells = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
     return {line[0]: line for line in cells}
-
-
-def write_table(page: Path, text: str) -> None:
-    """Replace what stands between the page's two marks."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def main() -> None:
@@ -389,7 +381,7 @@ def main() -> None:
     write_runs(rows, runs)
     plot(rows, DOCS / "shared-scales.svg")
     lines = read_lines(page) | lines_of(here, by_name, *measured(here))
-    write_table(page, table(rows, lines))
+    write_between(page, *MARKS, table(rows, lines))
 
 
 if __name__ == "__main__":

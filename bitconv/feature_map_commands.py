@@ -26,8 +26,8 @@ IMAGES_HELP = (
     "codec",
     metavar="CODEC",
     required=True,
-    help="zero-mask, dct-cm, transform-coding, eight-bit, or best: the best of the first three "
-    "for each map.",
+    help="zero-mask, dct-cm, transform-coding, eight-bit, or best, the best of the first three "
+    "for each map, which needs --max-loss.",
 )
 @click.option(
     "--max-loss",

@@ -64,7 +64,27 @@ def from_torch(module: Any, example: Any) -> Graph:
 
 
 def from_keras(path: str | Path) -> Graph:
-    """Read a network from a Keras or Larq HDF5 file; see `bitconv.convert.keras`."""
+    """Read a network from a Keras or Larq file.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A whole model as ``model.save("model.h5")`` or ``model.save("model.keras")`` writes it.
+
+    Returns
+    -------
+    Graph
+        Its input is what the model takes, in float32; nodes have the names of the layers.
+
+    Raises
+    ------
+    FileError
+        The file is damaged or holds something else.
+    UnsupportedError
+        Layers have no operator; all of them with name, class and reason.
+    GraphError
+        Weights do not fit, or are not finite; with the names of the layers.
+    """
     from bitconv.convert.keras import from_keras as convert_file
 
     return convert_file(path)

@@ -144,7 +144,7 @@ def check_choice(codec: str, max_loss: float | None) -> None:
     if codec not in (*CODECS, BEST):
         raise InputError(f"unknown codec {codec!r}; known are {', '.join([*CODECS, BEST])}")
     if max_loss is None and codec == BEST:
-        raise InputError("the best codec is sought within a loss: say which, max_loss")
+        raise InputError("the best codec is sought within a loss: give max_loss, or --max-loss")
     if max_loss is not None and not 0 <= max_loss <= 100:
         raise InputError(f"max_loss takes a percentage from 0 to 100, found {max_loss}")
 

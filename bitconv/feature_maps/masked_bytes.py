@@ -79,7 +79,7 @@ class MaskedBytes:
         return min(len(_UNCODED) + count, MASKED_HEAD + sum(streams))
 
     def encode(self, symbols: Octets) -> bytes:
-        """What the kernel `encode_masked` writes, in plain NumPy."""
+        """What the kernel `pack_masked` writes, in plain NumPy."""
         masks, kept = _pieces(_masks(symbols)), _pieces(symbols[symbols > 0])
         bits = [
             np.concatenate([self.masks.bits(of_masks), self.kept.bits(of_kept)])

@@ -112,13 +112,6 @@ class NetworkReport:
         encoded = sum(each.encoded_bytes for each in self.coded)
         return sum(each.values for each in self.coded) / encoded
 
-    @property
-    def accuracy_loss(self) -> float | None:
-        """In percentage points, where the labels are known."""
-        if self.correct_before is None or self.correct_after is None:
-            return None
-        return 100 * (self.correct_before - self.correct_after) / self.images
-
     def __str__(self) -> str:
         header = ("map", "kind", "float32", "8-bit", "encoded", "ratio", "codec", "zeros", "SNR")
         rows = [_row(each) for each in self.maps]

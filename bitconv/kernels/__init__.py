@@ -1,1 +1,1 @@
-"""What takes time: the only modules that import Numba."""
+"""What takes time: the only modules that compile with Numba."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bitconv.kernels.records import CODE_COUNTERS
+from bitconv.kernels.records import CODE_COUNTERS, CODE_SYMBOLS, LONGEST_CODE
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ def _masked_scratch(count: int) -> int:
 
 CODERS = {
     "masked": Coder(
-        "masked_bytes", _masked_scratch, write_tables=2 * 2 * 257 * 4, read_tables=2 * 1024 * 4
+        "masked_bytes",
+        _masked_scratch,
+        write_tables=2 * 2 * CODE_SYMBOLS * 4,
+        read_tables=2 * 2**LONGEST_CODE * 4,
     ),
     "plain": Coder("plain_bytes"),
     "zero_mask": Coder("zero_mask"),

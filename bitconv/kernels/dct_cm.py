@@ -16,7 +16,7 @@ from bitconv.kernels.views import seen_as
 
 @kernel
 def quantize_dct_cm(values, symbols, channels, constants, scratch):
-    """The bytes of a strip; see `bitconv.kernels.registry.TRANSFORMS`."""
+    """The bytes of a strip; see `bitconv.kernels.codecs.TRANSFORMS`."""
     p = seen_as(constants[LENGTHS_BYTES:], DCT_CM)[0]
     step, low, high = np.float32(p.step), np.float32(-p.zero), np.float32(LARGEST_LEVEL - p.zero)
     if p.coarseness == 0:

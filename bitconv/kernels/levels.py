@@ -13,7 +13,7 @@ LARGEST_LEVEL = 255
 
 @kernel
 def quantize_levels(values, symbols, channels, constants, scratch):
-    """The level of each value of a strip; see `bitconv.kernels.registry.TRANSFORMS`.
+    """The level of each value of a strip; see `bitconv.kernels.codecs.TRANSFORMS`.
 
     Clipping before rounding gives what clipping after it does, as the limits are integers, and
     keeps the numbers where an int32 holds them.

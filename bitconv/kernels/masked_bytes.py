@@ -20,7 +20,7 @@ _UNCODED = 0xFFFF  # in place of the first length: the bytes follow as they are
 
 @kernel
 def pack_masked(symbols, count, out, constants, tables, scratch):
-    """Encode `count` bytes; see `bitconv.kernels.registry.Coder`."""
+    """Encode `count` bytes; see `bitconv.kernels.codecs.Coder`."""
     blocks = (count + 7) // 8
     for index in range(count, WORD_BYTES * blocks):
         symbols[index] = 0
@@ -46,7 +46,7 @@ def pack_masked(symbols, count, out, constants, tables, scratch):
 
 @kernel
 def unpack_masked(symbols, count, data, constants, tables, scratch):
-    """Decode `count` bytes; see `bitconv.kernels.registry.Coder`."""
+    """Decode `count` bytes; see `bitconv.kernels.codecs.Coder`."""
     if data.size < 2:
         return -1
     if _number(data, 0) == _UNCODED:

@@ -7,7 +7,7 @@ from bitconv.kernels.jit import kernel
 
 @kernel
 def pack_plain(symbols, count, out, constants, tables, scratch):
-    """Copy `count` bytes; see `bitconv.kernels.registry.Coder`."""
+    """Copy `count` bytes; see `bitconv.kernels.codecs.Coder`."""
     if out.size < count:
         return -1
     for index in range(count):

@@ -19,7 +19,7 @@ _LARGEST = np.float32(127)
 
 @kernel
 def quantize_components(values, symbols, channels, constants, scratch):
-    """The bytes of a strip; see `bitconv.kernels.registry.TRANSFORMS`."""
+    """The bytes of a strip; see `bitconv.kernels.codecs.TRANSFORMS`."""
     p = seen_as(constants[LENGTHS_BYTES:_FLOATS], TRANSFORM_CODING)[0]
     basis, mean = _pieces(constants, channels, p.components)
     pixels = values.size // channels

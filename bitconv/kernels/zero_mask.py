@@ -17,7 +17,7 @@ _ONES = np.uint64(0x0101010101010101)
 def pack_zero_mask(symbols, count, out, constants, tables, scratch):
     """All masks, then all bytes that differ from the level of zero, and in how they do.
 
-    See `bitconv.kernels.registry.Coder`.
+    See `bitconv.kernels.codecs.Coder`.
     """
     zero = seen_as(constants, LEVELS)[0].zero
     at = masks = (count + 7) // 8

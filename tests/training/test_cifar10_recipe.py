@@ -173,6 +173,14 @@ def test_a_teacher_of_other_classes_is_refused(recipe, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_a_checkpoint_is_not_exported(recipe, data, tmp_path, monkeypatch):
+    command = ["recipe", str(data), str(tmp_path / "run"), "--export-only", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=r"run: has no checkpoint.pt to export"):
+        recipe.main()
+    assert not (tmp_path / "cifar10-resnet.h5").exists()
+
+
 def test_workers_share_the_images_of_a_batch(recipe, data):
     images, labels = recipe.read_batches(data, ["test_batch"])
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 for training: reading, normalizing, augmenting."""
+"""CIFAR-10 for training: reading, normalizing, augmenting, and what a network makes of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 MEAN = (125.3, 123.0, 113.9)  # of the training images' red, green and blue
@@ -29,6 +29,13 @@ def normalize(images: Tensor) -> Tensor:
     """``(x − mean) / std`` of NCHW images."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Raw scores (N, classes) of uint8 NCHW images, by a network left in evaluation mode."""
+    model.eval()
+    return torch.cat([model(normalize(batch)) for batch in images.split(250)])
 
 
 def augmented(

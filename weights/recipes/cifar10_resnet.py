@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import time
@@ -29,9 +28,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
+from cifar10 import MEAN, SIDE, STD, augmented, predict, read_batches
 from model_card import write_figures
 from restarting import restore
+from schedule import learning_rate
 from teaching import soft_targets
 from torch import Tensor, distributed, nn
 from torch.multiprocessing import spawn
@@ -54,7 +54,6 @@ EPOCH_SIDES = (24,) * 23 + (32,) * 5  # pixels of the images of each epoch
 BATCH = 128
 MAX_SHIFT = 4  # pixels of the whole image
 PEAK_LEARNING_RATE, RESTART_LEARNING_RATE = 3e-3, 2e-3
-WARM_UP = 0.1  # fraction of all steps
 LABEL_SMOOTHING = 0.1
 
 TRAINING_BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
@@ -119,21 +118,7 @@ class BinaryResNet(nn.Module):
         return self.classifier(self.blocks(x).mean(dim=(2, 3)))
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Raw scores (N, classes) of uint8 NCHW images."""
-    model.eval()
-    return torch.cat([model(normalize(batch)) for batch in images.split(500)])
-
-
 # --- Training --------------------------------------------------------------------------------
-
-
-def learning_rate(progress: float, peak: float) -> float:
-    """A linear warm-up, then a cosine to zero; `progress` runs from 0 to 1."""
-    if progress < WARM_UP:
-        return peak * progress / WARM_UP
-    return peak * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 class Training:
@@ -409,7 +394,10 @@ def main() -> None:
     parser.add_argument("--export-only", action="store_true", help="export the run as it is")
     options = parser.parse_args()
     folders = (options.data, options.run)
-    if not options.export_only:
+    if options.export_only:
+        if not (options.run / CHECKPOINT).exists():
+            raise SystemExit(f"{options.run}: has no {CHECKPOINT} to export")
+    else:
         if options.teacher:
             teach(options.teacher, *folders)
         if options.workers == 1:

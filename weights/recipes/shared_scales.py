@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import time
@@ -26,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cifar10 import MEAN, SIDE, STD, augmented, normalize, read_batches
+from cifar10 import MEAN, SIDE, STD, augmented, predict, read_batches
+from schedule import learning_rate
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,7 +43,6 @@ MAX_SHIFT = 2  # pixels
 PARENT_SIDES = (16, 16, 16, 24, 24, 24)  # pixels of the images of each epoch
 ROW_SIDES = (24, 24)
 PARENT_LEARNING_RATE, ROW_LEARNING_RATE = 4e-3, 2e-3  # the peaks
-WARM_UP = 0.1  # fraction of all steps
 
 COMPARED_IMAGES = 20  # layer by layer with PyTorch, at export
 
@@ -260,20 +259,6 @@ def export_run(folder: Path, row: Row, seed: int, images: Tensor) -> None:
 def weights_path(folder: Path, name: str, seed: int) -> Path:
     """Where a run leaves its weights."""
     return folder / f"{name}-seed{seed}.pt"
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Raw scores (N, classes) of uint8 NCHW images."""
-    model.eval()
-    return torch.cat([model(normalize(batch)) for batch in images.split(250)])
-
-
-def learning_rate(progress: float, peak: float) -> float:
-    """A linear warm-up, then a cosine to zero; `progress` runs from 0 to 1."""
-    if progress < WARM_UP:
-        return peak * progress / WARM_UP
-    return peak * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 # --- Workers ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Networks of Keras 2, Keras 3 and Larq in HDF5 files become graphs."""
+"""Networks of Keras 2, Keras 3 and Larq, in `.h5` and `.keras` files, become graphs."""
 
 from bitconv.convert.keras.walk import Conversion, convert, from_keras
 

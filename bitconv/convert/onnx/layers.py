@@ -93,6 +93,7 @@ class Layer:
 
 
 def conv(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """Conv: a binary layer where its input and weights are binary, else a float one."""
     value, weight, *rest = inputs
     if not isinstance(value, Value) or not isinstance(weight, np.ndarray):
         raise UnsupportedError("its weight is not constant")

@@ -53,6 +53,7 @@ def transpose(context: Context, node: OnnxNode, inputs: list[Operand | None]) ->
 
 
 def flatten(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """Everything after the batch in one row."""
     value = _plain(context, inputs[0])
     if place_of(node.attributes.get("axis", 1), value) != 0:
         raise UnsupportedError("takes everything after the batch")
@@ -60,6 +61,7 @@ def flatten(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> V
 
 
 def reshape(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """Another shape of the same elements, the batch left alone."""
     value = _plain(context, inputs[0])
     wanted = [int(each) for each in context.option(node, list(inputs), "shape", 1)]
     found = (context.batch, *value.shape)
@@ -74,6 +76,7 @@ def reshape(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> V
 
 
 def squeeze(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """Without axes of one element."""
     value = _plain(context, inputs[0])
     axes = context.option(node, list(inputs), "axes", 1)
     if axes is None:
@@ -86,6 +89,7 @@ def squeeze(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> V
 
 
 def unsqueeze(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """With more axes of one element."""
     value = _plain(context, inputs[0])
     axes = context.option(node, list(inputs), "axes", 1, ())
     rank = len(value.shape) + 1 + len(axes)
@@ -127,6 +131,7 @@ def _reshaped(context: Context, value: Value, shape: tuple[int, ...]) -> Value:
 
 
 def concat(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """Tensors beside each other, or constants of one number beside one, which are a pad."""
     if any(isinstance(each, np.ndarray) for each in inputs):
         return _joined_with_constants(context, node, inputs)
     values = [_plain(context, each) for each in inputs]
@@ -167,6 +172,7 @@ def _joined_with_constants(context: Context, node: OnnxNode, inputs: list[Operan
 
 
 def slice_(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """A range of each axis."""
     value = context.unfolded(_plain(context, inputs[0]))
     starts, ends = (
         context.option(node, list(inputs), name, index)
@@ -189,6 +195,7 @@ def slice_(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Va
 
 
 def split(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> tuple[Value, ...]:
+    """Adjacent ranges of one axis."""
     value = context.unfolded(_plain(context, inputs[0]))
     place = place_of(node.attributes.get("axis", 0), value)
     if place < 0:

@@ -77,6 +77,7 @@ def _pad_lengths(
 
 
 def max_pool(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """The maximum of each window."""
     value = _pooled(context, inputs)
     kernel, stride, sides = _geometry(node, value)
     if any(each != 1 for each in node.attributes.get("dilations", (1, 1))):
@@ -96,6 +97,7 @@ def max_pool(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> 
 
 
 def average_pool(context: Context, node: OnnxNode, inputs: list[Operand | None]) -> Value:
+    """The mean of each window."""
     value = context.numbers(_pooled(context, inputs))
     kernel, stride, sides = _geometry(node, value)
     if any(each != 1 for each in node.attributes.get("dilations", (1, 1))):
@@ -113,6 +115,7 @@ def global_average_pool(
     node: OnnxNode,  # noqa: ARG001  # rules share a signature
     inputs: list[Operand | None],
 ) -> Value:
+    """The mean over a whole map, whose axes stay."""
     return _mean(context, _pooled(context, inputs), keeps=True)
 
 
@@ -121,6 +124,7 @@ def global_max_pool(
     node: OnnxNode,  # noqa: ARG001  # rules share a signature
     inputs: list[Operand | None],
 ) -> Value:
+    """The maximum over a whole map."""
     value = context.numbers(_pooled(context, inputs))
     _, height, width = value.shape
     return context.map_of(context.build.add(MaxPool2d((height, width)), value.node))
