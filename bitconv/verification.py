@@ -58,20 +58,27 @@ class Verification:
         In the order of the plan.
     images : int
     same_labels : int
-        Images for which the whole network and the whole reference rank the same class first.
+        Images for which `predict` and the whole reference rank the same class first.
     largest_difference : float
-        Between the outputs of the whole network and of the whole reference.
+        Between the outputs of `predict` and of the whole reference.
+    differing : int
+        Elements in which the outputs of `predict` are not those of the run whose steps were
+        compared.
     """
 
     steps: tuple[StepVerification, ...]
     images: int
     same_labels: int
     largest_difference: float
+    differing: int
 
     @property
     def ok(self) -> bool:
-        """Whether every step equals the reference, up to float rounding where it may differ."""
-        return all(step.unexplained == 0 for step in self.steps)
+        """Whether every step equals the reference, up to float rounding where it may differ.
+
+        And whether `predict` gives what these steps give.
+        """
+        return self.differing == 0 and all(step.unexplained == 0 for step in self.steps)
 
     def __str__(self) -> str:
         width = max((len(step.value) for step in self.steps), default=0)
@@ -83,6 +90,8 @@ class Verification:
                 f"{step.elements} differ, by at most {step.largest:.3g}"
                 + (f"; {step.unexplained} UNEXPLAINED" if step.unexplained else "")
             )
+        if self.differing:
+            lines.append(f"predict DIFFERS from these steps in {self.differing} elements")
         verdict = "equal to the reference" if self.ok else "NOT equal to the reference"
         lines.append(
             f"{verdict}: {self.same_labels} of {self.images} images get the same label end to end, "

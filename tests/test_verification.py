@@ -117,6 +117,19 @@ def test_an_empty_batch_is_verified(model):
     assert (found.ok, found.images, found.same_labels) == (True, 0, 0)
 
 
+def test_a_run_that_differs_from_the_compared_steps_is_found(model):
+    batch = pictures(model.graph, 2)
+    assert model.verify(batch).differing == 0
+    for (_kind, _images, keep, _roomy), prepared in model._plans.items():
+        if not keep:  # a plan of `predict`
+            prepared.plan.constants.view(np.float32)[:] *= 2
+    found = model.verify(batch)
+    assert all(step.unexplained == 0 for step in found.steps)
+    assert found.differing > 0
+    assert not found.ok
+    assert "DIFFERS" in str(found)
+
+
 def test_a_step_with_an_unexplained_difference_spoils_the_whole(model):
     found = model.verify(pictures(model.graph, 1))
     first, *rest = found.steps

@@ -92,7 +92,7 @@ def copy(
     if clear and (stored == "bits" or not target.layout.dense):
         first = Address(target.buffer, target.layout.item_bytes * 8)
         records[0] |= {"clear": first, "clear_length": target.layout.image}
-    builder.add_step(kernel, nodes=nodes, reads=reads, writes=writes, records=records)
+    builder.add_step(kernel, nodes=nodes, reads=reads.items(), writes=writes, records=records)
 
 
 def _record(

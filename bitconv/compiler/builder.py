@@ -157,7 +157,7 @@ class PlanBuilder:
         kernel: str,
         *,
         nodes: Sequence[str],
-        reads: Mapping[str, Value],
+        reads: Iterable[tuple[str, Value]],
         writes: Mapping[str, Value],
         records: Sequence[Record],
         program: Sequence[Record] = (),
@@ -166,6 +166,7 @@ class PlanBuilder:
     ) -> None:
         """Append a step; `seconds` estimates its work on one image.
 
+        One name may be read from memory of several layouts; all of it lives until the step is done.
         What was put among the constants since the step before counts as its own.
         """
         parallel = (
@@ -179,7 +180,9 @@ class PlanBuilder:
             scratch = self.new_scratch(shares * SCRATCH_BYTES)
             parameters["scratch_step"] = SCRATCH_BYTES
             self._links.append((parameters, 0, "scratch", Address(scratch, 8)))
-        for value in (*reads.values(), *writes.values()):
+        sources = list(reads)
+        read = dict.fromkeys(value for _, value in sources)
+        for value in (*read, *writes.values()):
             value.buffer.last = max(value.buffer.last, len(self._steps))
         constants = self.constants.added - self._constants_read
         self._constants_read = self.constants.added
@@ -187,13 +190,13 @@ class PlanBuilder:
             Step(
                 kernel,
                 tuple(nodes),
-                tuple(reads),
+                tuple(dict.fromkeys(name for name, _ in sources)),
                 tuple(writes),
                 parameters,
                 self._fill(INSTRUCTION, program),
                 functions,
                 parallel,
-                bytes_read=sum(v.layout.inner_bytes for v in reads.values()) + constants,
+                bytes_read=sum(v.layout.inner_bytes for v in read) + constants,
                 bytes_written=sum(v.layout.inner_bytes for v in writes.values()),
             )
         )

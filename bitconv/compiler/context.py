@@ -146,7 +146,7 @@ class Context:
             self.builder.add_step(
                 "pointwise",
                 nodes=(name,),
-                reads={name: value},
+                reads=[(name, value)],
                 writes={name: target},
                 records=[pointwise_record(value)],
                 program=[{"opcode": Opcode.STORE, **stored_map(target)}],

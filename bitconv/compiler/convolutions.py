@@ -66,7 +66,7 @@ def convolution(context: Context, node: Node) -> None:
     context.builder.add_step(
         "conv2d",
         nodes=program.nodes,
-        reads={node.inputs[0]: source, **program.reads},
+        reads=[(node.inputs[0], source), *program.reads],
         writes=program.writes,
         records=[record],
         program=program.instructions,
@@ -113,7 +113,7 @@ def _convolution_of_bits(context: Context, node: Node, operator: BinaryConv2d) -
     context.builder.add_step(
         "binary_conv2d",
         nodes=program.nodes,
-        reads={name: source, **program.reads},
+        reads=[(name, source), *program.reads],
         writes=program.writes,
         records=[record],
         program=program.instructions,
@@ -145,7 +145,7 @@ def _convolution_of_floats(context: Context, node: Node, operator: BinaryConv2d)
     context.builder.add_step(
         "binary_weight_conv2d",
         nodes=program.nodes,
-        reads={node.inputs[0]: source, **program.reads},
+        reads=[(node.inputs[0], source), *program.reads],
         writes=program.writes,
         records=[record],
         program=program.instructions,

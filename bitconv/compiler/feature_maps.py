@@ -41,7 +41,7 @@ def encode_map(context: Context, node: Node) -> None:
     context.builder.add_step(
         "encode_map",
         nodes=[node.name],
-        reads={name: source},
+        reads=[(name, source)],
         writes={node.name: target},
         records=[record],
         functions=coding.functions,
@@ -68,7 +68,7 @@ def decode_map(context: Context, node: Node) -> None:
     context.builder.add_step(
         "decode_map",
         nodes=program.nodes,
-        reads={name: source, **program.reads},
+        reads=[(name, source), *program.reads],
         writes=program.writes,
         records=[record],
         program=program.instructions,

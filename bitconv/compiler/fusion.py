@@ -27,7 +27,9 @@ class Program:
     instructions : list of Record
     nodes : list of str
         The nodes whose work is done.
-    reads, writes : dict of str to Value
+    reads : list of (str, Value)
+        One name may be read from memory of several layouts.
+    writes : dict of str to Value
     packs_signs : bool
         Whether the kernel's blocks of filters fall on whole bytes, so that signs can be packed.
     in_place : bool
@@ -41,7 +43,7 @@ class Program:
     width: int
     instructions: list[Record] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
-    reads: dict[str, Value] = field(default_factory=dict)
+    reads: list[tuple[str, Value]] = field(default_factory=list)
     writes: dict[str, Value] = field(default_factory=dict)
     packs_signs: bool = True
     in_place: bool = False
@@ -86,13 +88,13 @@ class Program:
     def multiply_pixel(self, name: str) -> None:
         """Append the product with one number a pixel and group, a stored value."""
         value = self.context.values[name]
-        self.reads[name] = value
+        self.reads.append((name, value))
         self._append({"opcode": Opcode.MULTIPLY_PIXEL, **at("map", value)})
 
     def add_map(self, name: str) -> None:
         """Append the sum with a stored value."""
         value = self.context.floats(name)
-        self.reads[name] = value
+        self.reads.append((name, value))
         self._append({"opcode": Opcode.ADD_MAP, **stored_map(value)})
 
     def store(self, name: str) -> None:
@@ -169,7 +171,7 @@ class Program:
         context = self.context
         if not self.in_place or name in context.parts:
             return None
-        for term, value in self.reads.items():
+        for term, value in self.reads:
             owners = [other for other in context.values.values() if other.buffer is value.buffer]
             if (
                 owners == [value]

@@ -165,7 +165,7 @@ def _pool_bits(context: Context, node: Node, source: Value, record: dict[str, An
     context.builder.add_step(
         "max_pool2d_bits",
         nodes=[node.name],
-        reads={node.inputs[0]: source},
+        reads=[(node.inputs[0], source)],
         writes={node.name: target},
         records=[record | {"words": source.layout.depth, "turned": _turned(context, node)}],
     )
@@ -207,7 +207,7 @@ def _add_program_step(
     context.builder.add_step(
         kernel,
         nodes=program.nodes,
-        reads={name: source, **program.reads},
+        reads=[(name, source), *program.reads],
         writes=program.writes,
         records=[record],
         program=program.instructions,
@@ -236,7 +236,7 @@ def _activation_scale_map(context: Context, node: Node) -> None:
     context.builder.add_step(
         "activation_scale_map",
         nodes=[node.name],
-        reads={name: source},
+        reads=[(name, source)],
         writes={node.name: target},
         records=[record],
     )
@@ -256,7 +256,7 @@ def _softmax(context: Context, node: Node) -> None:
     context.builder.add_step(
         "softmax",
         nodes=[node.name],
-        reads={name: source},
+        reads=[(name, source)],
         writes={node.name: target},
         records=[record],
     )

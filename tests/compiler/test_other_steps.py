@@ -18,7 +18,7 @@ from engine import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitconv.compiler import compile_graph
+from bitconv.compiler import builder, compile_graph
 from bitconv.errors import UnsupportedError
 from bitconv.graph import Graph, Node, TensorType
 from bitconv.operators import (
@@ -209,6 +209,36 @@ def test_a_value_added_to_itself_and_read_twice_is_exact():
         outputs=("sum", "twice"),
     )
     assert_engine_is_exact(graph, images(rng, graph))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [
+            Node("norm", Normalize([120.0], [64.0]), "x"),
+            Node("sum", Add(), ("norm", "x")),
+            Node("mean", GlobalAvgPool2d(), "sum"),
+        ],
+        [
+            Node("sum", Add(), ("x", "x")),
+            Node("mean", GlobalAvgPool2d(), "sum"),
+        ],
+        [  # the scales are stored without the ring that the pad behind them becomes
+            Node("norm", Normalize([120.0], [64.0]), "x"),
+            Node("scales", ActivationScaleMap((1, 1)), "norm"),
+            Node("pool", MaxPool2d(3, 1, 1), "scales"),
+            Node("sum", Add(), ("pool", "scales")),
+            Node("relu", Relu(), "sum"),
+            Node("convolution", Conv2d(np.ones((2, 1, 1, 1)), padding=1), "scales"),
+        ],
+    ],
+    ids=["normalized", "doubled", "pooled"],
+)
+def test_a_value_that_a_step_reads_from_two_memories_is_exact(nodes, threads, monkeypatch):
+    monkeypatch.setattr(builder, "PARALLEL_SECONDS", 0.0)
+    graph = graph_of((16, 16, 3), *nodes, kind="uint8", outputs=(nodes[-1].name, nodes[-2].name))
+    assert_engine_is_exact(graph, images(np.random.default_rng(6), graph), threads=threads)
 
 
 def test_softmax_is_near_and_sums_to_one():
