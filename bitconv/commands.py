@@ -134,8 +134,7 @@ def cost(model: str, scale: str | None) -> None:
     from bitconv.cost_report import report
     from bitconv.file import read
 
-    sharing = None if scale is None else ScaleSharing.parse(scale)
-    print(report(read(model_path(model)), sharing))
+    print(report(read(model_path(model)), scale))
 
 
 @app.command()

@@ -97,19 +97,21 @@ class CostReport:
         return table(header, rows)
 
 
-def report(graph: Graph, sharing: ScaleSharing | None = None) -> CostReport:
+def report(graph: Graph, sharing: str | ScaleSharing | None = None) -> CostReport:
     """The cost of the layers with weights, and what another sharing of scales would change.
 
     Parameters
     ----------
     graph : Graph
-    sharing : ScaleSharing, optional
+    sharing : str or ScaleSharing, optional
+        Such as ``"16xI"``.
 
     Raises
     ------
     InputError
-        A sharing is given, but no layer has scales.
+        A sharing is given, but no layer has scales, or the text is none.
     """
     if sharing is None:
         return CostReport(summarize(graph))
-    return CostReport(summarize(graph), sharing, summarize(reshare(graph, sharing).graph))
+    changed = reshare(graph, sharing)
+    return CostReport(summarize(graph), changed.sharing, summarize(changed.graph))

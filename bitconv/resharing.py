@@ -99,7 +99,7 @@ class Resharing:
         )
 
 
-def reshare(graph: Graph, sharing: ScaleSharing) -> Resharing:
+def reshare(graph: Graph, sharing: str | ScaleSharing) -> Resharing:
     """Share the scales of every binary layer in another way.
 
     Every new scale is the mean of the old ones over the weights of its group; signs stay as they
@@ -109,13 +109,15 @@ def reshare(graph: Graph, sharing: ScaleSharing) -> Resharing:
     Parameters
     ----------
     graph : Graph
-    sharing : ScaleSharing
+    sharing : str or ScaleSharing
+        Such as ``"16xI"``.
 
     Raises
     ------
     InputError
-        No layer has scales.
+        No layer has scales, or the text is no sharing.
     """
+    sharing = ScaleSharing.of(sharing)
     nodes, layers = [], []
     for node in graph.nodes:
         operator = node.operator

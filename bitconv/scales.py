@@ -58,6 +58,15 @@ class ScaleSharing:
             None if channels == ALL_CHANNELS else int(channels),
         )
 
+    @classmethod
+    def of(cls, sharing: str | ScaleSharing) -> ScaleSharing:
+        """A sharing, or the one that a text stands for; `InputError` where it is neither."""
+        if isinstance(sharing, cls):
+            return sharing
+        if not isinstance(sharing, str):
+            raise InputError(f"scale takes a text such as '16xI', found {sharing!r}")
+        return cls.parse(sharing)
+
     def __str__(self) -> str:
         return f"{self.filters or ALL_FILTERS}x{self.channels or ALL_CHANNELS}"
 

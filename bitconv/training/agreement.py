@@ -15,7 +15,7 @@ from bitconv.errors import GraphError, InputError
 from bitconv.graph import Graph, Node
 from bitconv.operators import BatchNorm, BinaryConv2d, BinaryDense, Sign
 from bitconv.training.layers import BinaryLayer
-from bitconv.training.translate import IMAGE, Translation
+from bitconv.training.translate import IMAGE, REFUSALS, Translation, as_tuple
 
 ROUNDING = 1e-5  # of the largest magnitude: above what float32 sums in any order differ
 CHUNK = 50  # images at a time
@@ -97,8 +97,19 @@ class _Recorder(fx.Interpreter):
 
 
 def _channels_last(values: Tensor) -> NDArray[Any]:
-    moved = values.permute(0, 2, 3, 1) if values.dim() == 4 else values
+    moved = values.movedim(1, -1) if values.dim() > 2 else values
     return moved.contiguous().clone().numpy()
+
+
+def _expect_traced(traced: NDArray[Any], module: NDArray[Any]) -> None:
+    """Raise `GraphError` where the module itself computes something else than was traced."""
+    allowed = ROUNDING * np.abs(traced).max(initial=0.0)
+    if traced.shape != module.shape or not np.allclose(traced, module, 0, allowed, equal_nan=True):
+        raise GraphError(
+            "the module computes something else than the layers and functions that were traced: "
+            "hooks of the whole module, a replaced forward method, or += or *= on a value that is "
+            "used again may do that"
+        )
 
 
 @torch.no_grad()
@@ -112,11 +123,16 @@ def _pytorch_values(
     if first_name != IMAGE:
         network_input = graph.nodes[0].operator.reference(images)
     recorder = _Recorder(translation.traced)
+    # A copy, in PyTorch's order: the module may work in place on what it is given.
+    tensor = torch.from_numpy(np.array(network_input.transpose(0, 3, 1, 2), order="C"))
     try:
-        recorder.run(torch.from_numpy(network_input).permute(0, 3, 1, 2).contiguous())
-    except RuntimeError as error:
+        recorder.run(tensor.clone())
+        outputs = translation.module(tensor)
+    except REFUSALS as error:
         raise InputError(f"PyTorch cannot run the module on these images: {error}") from error
     values = {name: recorder.values[step] for step, name in names.items()}
+    for name, output in zip(graph.outputs, as_tuple(outputs), strict=True):
+        _expect_traced(values[name], _channels_last(output))
     sums = {translation.sums[step]: runs for step, runs in recorder.sums.items()}
     return {IMAGE: images, **values}, sums
 
@@ -207,23 +223,49 @@ def _expect_equal(
 def _trace_labels(graph: Graph, theirs: Values, ours: Values, first: int) -> list[str]:
     """Why the labels differ, a line for each image where they do."""
     scores = [values[graph.outputs[0]] for values in (theirs, ours)]
+    rounding = _relative_rounding(graph, theirs)
     labels = [values.reshape(len(values), -1).argmax(axis=1) for values in scores]
     lines = []
     for index in np.flatnonzero(labels[0] != labels[1]):
         image = slice(index, index + 1)
-        reason = _first_flip(graph, theirs, ours, image) or _near_tie(
-            scores[0][index].ravel(), int(labels[0][index]), int(labels[1][index])
+        reason = _first_flip(graph, theirs, ours, image, rounding) or _near_tie(
+            scores[0][index].ravel(),
+            int(labels[0][index]),
+            int(labels[1][index]),
+            rounding[graph.outputs[0]],
         )
         if reason is None:
             raise GraphError(
                 f"image {first + index}: class {labels[1][index]} here, {labels[0][index]} in "
-                "PyTorch, and neither a sign nor the scores are within rounding"
+                "PyTorch, and neither a sign nor the scores are within rounding, though every "
+                "layer fed by PyTorch gives what PyTorch gives"
             )
         lines.append(f"image {first + index}: {reason}")
     return lines
 
 
-def _first_flip(graph: Graph, theirs: Values, ours: Values, image: slice) -> str | None:
+def _relative_rounding(graph: Graph, theirs: Values) -> dict[str, float]:
+    """What the rounding of all layers up to a value may come to, in parts of its magnitude.
+
+    A batch norm whose channels hardly vary takes the difference of large numbers, which makes the
+    errors in front of it larger in proportion. Signs have none, up to the first that is flipped.
+    """
+    found = {IMAGE: 0.0}
+    for node in graph.nodes:
+        before = max(found[name] for name in node.inputs)
+        grows = 1.0
+        if isinstance(node.operator, BatchNorm):
+            size = float(np.abs(theirs[node.name]).max(initial=0.0))
+            _, offset = node.operator.factors()
+            grows = max(1.0, float(np.abs(offset).max()) / size) if size else 1.0
+        is_sign = isinstance(node.operator, Sign)
+        found[node.name] = 0.0 if is_sign else max(ROUNDING, before) * grows
+    return found
+
+
+def _first_flip(
+    graph: Graph, theirs: Values, ours: Values, image: slice, rounding: Mapping[str, float]
+) -> str | None:
     """The first layer whose signs differ, if those are within rounding of their threshold."""
     for node in graph.nodes:
         if not isinstance(node.operator, Sign):
@@ -232,14 +274,14 @@ def _first_flip(graph: Graph, theirs: Values, ours: Values, image: slice) -> str
         if flipped.any():
             x = theirs[node.inputs[0]][image]
             distance = np.abs(x - node.operator.threshold)[flipped].max()
-            if distance > ROUNDING * np.abs(x).max():
+            if distance > rounding[node.inputs[0]] * np.abs(x).max():
                 return None
             return f"{flipped.sum()} sign(s) of {node.name!r} within {distance:.1e} of a threshold"
     return None
 
 
-def _near_tie(scores: NDArray[Any], one: int, other: int) -> str | None:
+def _near_tie(scores: NDArray[Any], one: int, other: int, rounding: float) -> str | None:
     gap = float(abs(scores[one] - scores[other]))
-    if gap > ROUNDING * float(np.abs(scores).max()):
+    if gap > rounding * float(np.abs(scores).max()):
         return None
     return f"the scores of {one} and {other} are within {gap:.1e} of each other"

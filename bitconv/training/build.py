@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from bitconv.bits import BitArray
 from bitconv.graph import Node, TensorType, infer_types
-from bitconv.operators import Operator
+from bitconv.operators import (
+    BinaryConv2d,
+    BinaryDense,
+    Concat,
+    Flatten,
+    MaxPool2d,
+    Operator,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
+from bitconv.scales import ScaleGrid
+
+_TAKE_SIGNS = (
+    BinaryConv2d,
+    BinaryDense,
+    Concat,
+    Flatten,
+    MaxPool2d,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
 
 
 @dataclass
@@ -30,6 +58,7 @@ class Build:
     place: str = ""
     is_layer: bool = False
     sums: str = ""
+    _numbers: dict[str, str] = field(default_factory=dict)  # of signs, the numbers made of them
 
     def add(self, operation: Operator, *inputs: str) -> str:
         """Append a node and return its name: the layer's, or the function's after its place."""
@@ -46,10 +75,36 @@ class Build:
         return self.place.replace(".", "_")
 
     def _append(self, name: str, operation: Operator, inputs: tuple[str, ...]) -> str:
+        signs = [each for each in inputs if self.types[each].kind == "bits"]
+        takes_signs = isinstance(operation, _TAKE_SIGNS)
+        if isinstance(operation, Concat) and len(signs) < len(inputs):
+            takes_signs = False
+        if signs and not takes_signs:
+            inputs = tuple(map(self._as_numbers, inputs))
         node = Node(self._unused(name), operation, inputs)
         self.types = infer_types(self.types, (node,))
         self.nodes.append(node)
         return node.name
+
+    def _as_numbers(self, name: str) -> str:
+        """Signs as −1.0 and +1.0: each is the sum of one sign times +1."""
+        if self.types[name].kind != "bits":
+            return name
+        if name not in self._numbers:
+            shape = self.types[name].shape
+            *size, channels = shape
+            layer = BinaryConv2d(
+                BitArray.from_signs(np.ones((channels, 1, 1, 1))),
+                ScaleGrid(np.ones((1, 1), np.float32), channels, 1),
+                groups=channels,
+            )
+            if len(size) == 2:
+                self._numbers[name] = self.add_part(layer, name)
+            else:
+                pixels = self.add_part(Reshape((1, math.prod(size), channels)), name)
+                numbers = self.add_part(layer, pixels)
+                self._numbers[name] = self.add_part(Reshape(shape) if size else Flatten(), numbers)
+        return self._numbers[name]
 
     def _unused(self, name: str) -> str:
         repeats = 1

@@ -36,9 +36,12 @@ def to_graph(
         - the layers of `bitconv.training`, Conv2d, Linear, BatchNorm1d and 2d, PReLU;
         - ReLU, LeakyReLU, ReLU6, Hardtanh, clamp, softmax over the channels, dropout, identity;
         - max and average pools, adaptive ones whose output divides the map, ``mean((2, 3))``;
-        - ``+`` of two maps, ``*`` with a number or a parameter of one number a channel,
-          ``torch.cat(..., 1)``, padding with a constant, slices;
-        - flatten, and view or reshape to ``(batch, -1)``.
+        - ``+`` and ``-`` of two maps, and both, ``*`` and ``/`` with a number or a parameter of one
+          number a channel; ``torch.cat(..., 1)`` and ``chunk(..., 1)``, padding with a constant,
+          slices, one row or column;
+        - flatten, view or reshape to ``(batch, -1)``, squeeze of rows or columns.
+
+        Compiled modules and those spread over devices are taken as what is inside.
     image_shape : tuple of int
         (height, width, channels).
     normalization : Normalize, optional
@@ -102,7 +105,7 @@ def export(
         The images are not such an array, or `metadata` has other labels.
     """
     batch = _checked(images, normalization)
-    about = _with_labels(metadata or Metadata(), tuple(labels))
+    about = _with_labels(metadata or Metadata(), labels)
     translation = translate(module, batch.shape[1:], normalization, about)
     agreement = compare(translation, batch)
     write(translation.graph, path)
@@ -125,7 +128,10 @@ def _checked(images: NDArray[Any], normalization: Normalize | None) -> NDArray[A
     )
 
 
-def _with_labels(metadata: Metadata, labels: tuple[str, ...]) -> Metadata:
+def _with_labels(metadata: Metadata, labels: Sequence[str]) -> Metadata:
+    if not isinstance(labels, Sequence):
+        raise InputError(f"labels takes the names of the classes, found {labels!r}")
+    labels = tuple(labels)
     if labels and metadata.labels and labels != metadata.labels:
         raise InputError(
             f"labels are {list(labels)}, but those of the metadata {list(metadata.labels)}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,15 +23,18 @@ from bitconv.errors import UnsupportedError
 from bitconv.operators import (
     Add,
     AvgPool2d,
+    BatchNorm,
     Clip,
     Concat,
     Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
     Multiply,
+    Normalize,
     Pad,
     PRelu,
     Relu,
+    Reshape,
     Slice,
     Softmax,
     Transpose,
@@ -65,9 +69,22 @@ def _to_graph_order(entries: Sequence[Any]) -> list[Any]:
 
 
 def _add(build: Build, x: Any, y: Any) -> str:
-    if not isinstance(x, str) or not isinstance(y, str):
-        raise UnsupportedError("takes two maps, found a number or a parameter")
-    return build.add(Add(), x, y)
+    """The sum of two values, or of one and a number, or a parameter with one a channel."""
+    value, other = (x, y) if isinstance(x, str) else (y, x)
+    if isinstance(other, str):
+        return build.add(Add(), value, other)
+    statistics = np.empty((4, _shape(build, value)[1]), np.float32)
+    statistics[:] = [[1], [0], [0], [1]]  # gamma, beta, mean and variance that change nothing
+    statistics[1] = _per_channel(build, value, other)
+    return build.add(BatchNorm(statistics, epsilon=0.0), value)
+
+
+def _subtract(build: Build, x: Any, y: Any) -> str:
+    return _add(build, x, _negate(build, y) if isinstance(y, str) else -y)
+
+
+def _negate(build: Build, x: str) -> str:
+    return _multiply(build, x, -1.0)
 
 
 def _multiply(build: Build, x: Any, y: Any) -> str:
@@ -75,15 +92,27 @@ def _multiply(build: Build, x: Any, y: Any) -> str:
     value, factor = (x, y) if isinstance(x, str) else (y, x)
     if isinstance(factor, str):
         raise UnsupportedError("takes a map and a number or parameter, found two maps")
-    if not isinstance(factor, Tensor):
-        return build.add(Multiply(np.array([factor], np.float32)), value)
+    return build.add(Multiply(_per_channel(build, value, factor)), value)
+
+
+def _divide(build: Build, x: Any, y: Any) -> str:
+    """A value over a number, or over a parameter that has one number a channel."""
+    if not isinstance(x, str) or isinstance(y, str):
+        raise UnsupportedError("takes a map over a number or parameter")
+    return build.add(Normalize(np.zeros(1, np.float32), _per_channel(build, x, y)), x)
+
+
+def _per_channel(build: Build, value: str, numbers: Any) -> NDArray[np.float32]:
+    """A number, or a parameter that has one a channel of the value, as a vector."""
+    if not isinstance(numbers, Tensor):
+        return np.array([numbers], np.float32)
     _, channels, *size = _shape(build, value)
     per_channel = (channels, *[1] * len(size))
-    if factor.numel() > 1 and tuple(factor.shape) not in (per_channel, (1, *per_channel)):
+    if numbers.numel() > 1 and tuple(numbers.shape) not in (per_channel, (1, *per_channel)):
         raise UnsupportedError(
-            f"takes one number a channel, found a parameter of shape {tuple(factor.shape)}"
+            f"takes one number a channel, found a parameter of shape {tuple(numbers.shape)}"
         )
-    return build.add(Multiply(array(factor.reshape(-1))), value)
+    return array(numbers.reshape(-1))
 
 
 def _relu(build: Build, x: str, inplace: bool = False) -> str:  # noqa: ARG001  # of no effect
@@ -223,6 +252,15 @@ def _cat(build: Build, tensors: list[str], dim: int = 0) -> str:
     return build.add(Concat(), *tensors)
 
 
+def _chunk(build: Build, x: str, chunks: int, dim: int = 0) -> tuple[str, ...]:
+    shape = _shape(build, x)
+    if dim % len(shape) != 1:
+        raise UnsupportedError(f"takes dim=1, the channels, found {dim}")
+    length = -(-shape[1] // chunks)
+    runs = [slice(first, first + length) for first in range(0, shape[1], length)]
+    return tuple(_getitem(build, x, (slice(None), run)) for run in runs)
+
+
 def _flatten(build: Build, x: str, start_dim: int = 0, end_dim: int = -1) -> str:
     rank = len(_shape(build, x))
     if start_dim % rank != 1 or end_dim % rank != rank - 1:
@@ -238,6 +276,24 @@ def _as_vector(build: Build, x: str) -> str:
         # PyTorch counts (channel, row, column), a graph's map is (row, column, channel)
         x = build.add_part(Transpose((2, 0, 1)), x)
     return build.add(Flatten(), x)
+
+
+def _squeeze(build: Build, x: str, dim: Any = None) -> str:
+    """Without the rows or columns of which there is one."""
+    shape = _shape(build, x)
+    axes = {axis % len(shape) for axis in ([dim] if isinstance(dim, int) else dim or [0])}
+    if not axes.isdisjoint((0, 1)):
+        raise UnsupportedError(f"takes axes of the map, 2 and 3, found dim={dim}")
+    return _without(build, x, [axis - 2 for axis in axes if shape[axis] == 1])
+
+
+def _without(build: Build, x: str, axes: Sequence[int]) -> str:
+    """Without axes of one element, counted from the rows."""
+    *size, channels = build.types[x].shape
+    left = [length for axis, length in enumerate(size) if axis not in axes]
+    if len(left) == len(size):
+        return x
+    return build.add(Reshape((*left, channels)) if left else Flatten(), x)
 
 
 def _view(build: Build, x: str, *shape: Any) -> str:
@@ -261,18 +317,28 @@ def _getattr(build: Build, x: str, name: str) -> tuple[Any, ...]:
     return _shape(build, x)
 
 
-def _getitem(build: Build, x: str, index: Any) -> str:
-    """Some of the rows, columns and channels of a map."""
+def _getitem(build: Build, x: str | tuple[str, ...], index: Any) -> Any:
+    """Some of the rows, columns and channels of a map, a row or column, or one of several maps."""
+    if isinstance(x, tuple):
+        return x[index]
     shape = _shape(build, x)
-    slices = index if isinstance(index, tuple) else (index,)
+    entries = index if isinstance(index, tuple) else (index,)
     whole = slice(None)
-    if not all(isinstance(entry, slice) for entry in slices) or slices[0] != whole:
+    chosen = [axis for axis, entry in enumerate(entries) if isinstance(entry, int)]
+    slices = [
+        slice(entry, entry + 1 or None) if isinstance(entry, int) else entry for entry in entries
+    ]
+    known = all(isinstance(entry, slice) for entry in slices) and len(slices) <= len(shape)
+    if not known or slices[0] != whole or 1 in chosen:
         raise UnsupportedError(f"takes slices, and the whole batch, found [{index}]")
     lengths = shape[1:]
+    if any(not -shape[axis] <= entries[axis] < shape[axis] for axis in chosen):
+        raise UnsupportedError(f"[{index}] lies outside of {shape[1:]}")
     asked = (*slices[1:], *(whole for _ in range(len(lengths) - len(slices) + 1)))
     runs = [entry.indices(length) for entry, length in zip(asked, lengths, strict=True)]
     start, stop, step = zip(*_to_graph_order(runs), strict=True)
-    return build.add(Slice(start, stop, step), x)
+    part = build.add(Slice(start, stop, step), x)
+    return _without(build, part, [axis - 2 for axis in chosen])
 
 
 def _pad(
@@ -291,18 +357,26 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     getattr: _getattr,
     operator.add: _add,
     operator.getitem: _getitem,
-    operator.iadd: _add,
-    operator.imul: _multiply,
     operator.mul: _multiply,
+    operator.neg: _negate,
+    operator.sub: _subtract,
+    operator.truediv: _divide,
     torch.add: _add,
     torch.cat: _cat,
+    torch.chunk: _chunk,
     torch.clamp: _clamp,
+    torch.concat: _cat,
+    torch.concatenate: _cat,
+    torch.div: _divide,
     torch.flatten: _flatten,
     torch.mean: _mean,
     torch.mul: _multiply,
+    torch.neg: _negate,
     torch.relu: _relu,
     torch.reshape: _view,
     torch.softmax: _softmax,
+    torch.squeeze: _squeeze,
+    torch.sub: _subtract,
     functional.adaptive_avg_pool2d: _adaptive_avg_pool2d,
     functional.adaptive_max_pool2d: _adaptive_max_pool2d,
     functional.avg_pool2d: _avg_pool2d,
@@ -316,15 +390,24 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     functional.relu6: _relu6,
     functional.softmax: _softmax,
     "add": _add,
+    "add_": _add,
+    "chunk": _chunk,
     "clamp": _clamp,
+    "clamp_": _clamp,
     "contiguous": _unchanged,
+    "div": _divide,
     "flatten": _flatten,
     "mean": _mean,
     "mul": _multiply,
+    "mul_": _multiply,
+    "neg": _negate,
     "relu": _relu,
+    "relu_": _relu,
     "reshape": _view,
     "size": _size,
     "softmax": _softmax,
+    "squeeze": _squeeze,
+    "sub": _subtract,
     "view": _view,
 }
-IN_PLACE = (operator.iadd, operator.imul)
+IN_PLACE = ("add_", "clamp_", "mul_", "relu_")

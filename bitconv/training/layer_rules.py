@@ -143,7 +143,12 @@ def _binary_sign(build: Build, layer: BinarySign, x: str) -> str:
 # --- Others ----------------------------------------------------------------------------------
 
 
-def _batch_norm(build: Build, layer: nn.BatchNorm2d, x: str) -> str:
+def _batch_norm(build: Build, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: str) -> str:
+    axes = 1 if isinstance(layer, nn.BatchNorm1d) else 3
+    if len(build.types[x].shape) != axes:
+        raise UnsupportedError(
+            f"takes {'vectors' if axes == 1 else 'maps'}, found {build.types[x]}"
+        )
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
         raise UnsupportedError("batch norm without running statistics depends on the batch")

@@ -54,11 +54,13 @@ class BinarySign(nn.Module):
     channels : int
         Channels of the input: maps (N, channels, height, width), or vectors (N, channels); N may
         be left out.
+    device, dtype
+        As for ``nn.Conv2d``.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.threshold = nn.Parameter(torch.zeros(channels))
+        self.threshold = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         threshold = self.threshold if x.dim() <= 2 else self.threshold.view(-1, 1, 1)
@@ -91,13 +93,15 @@ def group_means(weight: Tensor, sharing: ScaleSharing) -> Tensor:
     rows, columns = sharing.grid_shape(filters, channels)
     missing = rows * down - filters, columns * across - channels  # from the last, ragged groups
     magnitudes = torch.where(weight >= 0, weight, -weight)  # |W|, with the slope sign(0) = +1
-    totals = magnitudes.reshape(filters, channels, -1).sum(dim=2)
+    # float16 ends at 65,504, which sums and sizes of groups exceed
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    totals = magnitudes.reshape(filters, channels, -1).sum(dim=2, dtype=wide)
     filled = functional.pad(totals, (0, missing[1], 0, missing[0]))
     sums = filled.view(rows, down, columns, across).sum(dim=(1, 3))
-    heights, widths = weight.new_full((rows, 1), down), weight.new_full((1, columns), across)
+    heights, widths = sums.new_full((rows, 1), down), sums.new_full((1, columns), across)
     heights[-1] -= missing[0]
     widths[:, -1] -= missing[1]
-    return sums / (heights * widths * weight[0, 0].numel())
+    return (sums / (heights * widths * weight[0, 0].numel())).to(weight.dtype)
 
 
 class BinaryLayer(nn.Module, ABC):
@@ -127,10 +131,8 @@ class BinaryLayer(nn.Module, ABC):
                 f"activation_scale={activation_scale!r} scales signs, the activations of mode "
                 "'bwn' are floats"
             )
-        if not isinstance(scale, str | ScaleSharing):
-            raise InputError(f"scale takes a text such as '16xI', found {scale!r}")
         self.mode: Mode = mode
-        self.scale = ScaleSharing.parse(scale) if isinstance(scale, str) else scale
+        self.scale = ScaleSharing.of(scale)
         self.activation_scale: ActivationScale = activation_scale
         if activation_scale == "constant":
             self.register_buffer("activation_mean", self.weight.new_ones(()))
@@ -150,13 +152,14 @@ class BinaryLayer(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         y = self.multiply(sign(x) if self.mode == "xnor" else x, self.binary_weight())
         # Scaled last, as the engine does: sums of signs are exact in float32, sums of ±α are not.
+        # Under autocast the sums decide the type, as those of PyTorch's own layers do.
         if not self.scaled_apart():
-            y = y * self.by_filter(self.filter_scales())
+            y = y * self.by_filter(self.filter_scales()).to(y.dtype)
         if self.activation_scale == "map":
-            y = y * self.activation_map(x)
+            y = y * self.activation_map(x).to(y.dtype)
         elif self.activation_scale == "constant":
-            y = y * self.activation_constant(x)
-        return y if self.bias is None else y + self.by_filter(self.bias)
+            y = y * self.activation_constant(x).to(y.dtype)
+        return y if self.bias is None else y + self.by_filter(self.bias).to(y.dtype)
 
     def scales(self) -> Tensor:
         """The grid α, of the shape that `scale` gives a layer of this size."""
@@ -199,12 +202,17 @@ class BinaryLayer(nn.Module, ABC):
 
     def activation_constant(self, x: Tensor) -> Tensor:
         """The mean of |x|: of the batch in training, its running mean in evaluation."""
-        if not self.training:
+        if not self.training or not x.numel():
             return self.activation_mean
         mean = x.abs().mean()
         with torch.no_grad():
             self.activation_mean.lerp_(mean.to(self.activation_mean), MOMENTUM)
         return mean
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        if self.activation_scale == "constant":  # which a layer of PyTorch's own does not have
+            state_dict.setdefault(f"{prefix}activation_mean", self.activation_mean)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def clamp_weight(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
 
 from bitconv.errors import GraphError, UnsupportedError
 from bitconv.graph import Graph, Metadata, TensorType, ValueKind
@@ -36,6 +38,8 @@ REFUSALS = (
     TypeError,
     ValueError,
 )
+
+WRAPPERS = (OptimizedModule, nn.DataParallel, DistributedDataParallel)
 
 # Layers without parameters, whose forward method calls a function that `FUNCTIONS` knows.
 TRANSPARENT = (
@@ -63,8 +67,10 @@ class Translation:
 
     Attributes
     ----------
+    module : torch.nn.Module
+        The module in evaluation mode, on the CPU.
     traced : torch.fx.GraphModule
-        The module in evaluation mode, on the CPU, as PyTorch's own graph.
+        The same as PyTorch's own graph.
     graph : Graph
     names : mapping of str to str
         For every node of `traced` that computes a value of an image, its name in `graph`.
@@ -72,6 +78,7 @@ class Translation:
         For every node of `traced` that is a binary layer, the node of `graph` with its sums.
     """
 
+    module: nn.Module
     traced: fx.GraphModule
     graph: Graph
     names: Mapping[str, str]
@@ -97,15 +104,29 @@ def translate(
     outputs = walk.run()
     graph = Graph(inputs, tuple(build.nodes), outputs, metadata or Metadata())
     names = {step: value for step, value in walk.values.items() if isinstance(value, str)}
-    return Translation(traced, graph, names, walk.sums)
+    return Translation(module, traced, graph, names, walk.sums)
 
 
 def _evaluated_copy(module: nn.Module) -> nn.Module:
     """The module in evaluation mode, in float32 on the CPU; the caller's own stays as it is."""
+    if not isinstance(module, nn.Module):
+        raise UnsupportedError(f"takes a torch.nn.Module, found {type(module).__name__}")
     try:
-        return copy.deepcopy(module).to("cpu", torch.float32).eval()
+        copied = copy.deepcopy(_unwrapped(module)).to("cpu", torch.float32).eval()
     except (RuntimeError, TypeError) as error:  # it holds the value of a call, a file, ...
         raise UnsupportedError(f"{type(module).__name__} cannot be copied: {error}") from error
+    for parent in list(copied.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, WRAPPERS):
+                setattr(parent, name, _unwrapped(child))
+    return copied
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """What was compiled, or spread over devices."""
+    while isinstance(module, WRAPPERS):
+        module = module._orig_mod if isinstance(module, OptimizedModule) else module.module
+    return module
 
 
 class _Tracer(fx.Tracer):
@@ -139,7 +160,8 @@ class _Walk:
     image : str
         The value that enters the module.
     values : dict of str to Any
-        Of every step: the name of its value in the graph, or what is the same for every image.
+        Of every step: the name of its value in the graph, a tuple of such names, or what is the
+        same for every image.
     sums : dict of str to str
         See `Translation`.
     """
@@ -181,7 +203,7 @@ class _Walk:
         try:
             if step.op == "call_module":
                 return self._layer(step)
-            if any(isinstance(self.values[node.name], str) for node in step.all_input_nodes):
+            if any(_is_of_image(self.values[node.name]) for node in step.all_input_nodes):
                 return self._function(step)
             return self._call(step)
         except REFUSALS as error:
@@ -226,12 +248,22 @@ class _Walk:
         return step.target(*arguments, **named)
 
 
+def _is_of_image(value: Any) -> bool:
+    """Whether a value is one of the graph, or several of them."""
+    return isinstance(value, str) or (isinstance(value, tuple) and any(map(_is_of_image, value)))
+
+
 def _name_of(step: fx.Node) -> str:
     return str(getattr(step.target, "__name__", step.target))
 
 
 def _outputs(result: Any) -> tuple[str, ...]:
-    outputs = (result,) if isinstance(result, str) else result
-    if not isinstance(outputs, tuple | list) or not all(isinstance(o, str) for o in outputs):
+    outputs = as_tuple(result)
+    if not all(isinstance(output, str) for output in outputs):
         raise UnsupportedError(f"the module returns {result!r}, expected one tensor or several")
-    return tuple(outputs)
+    return outputs
+
+
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    """What a module returns, one value or several, as several."""
+    return tuple(result) if isinstance(result, tuple | list) else (result,)

@@ -101,6 +101,64 @@ def test_what_a_hook_changes_is_named_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Doubling(nn.Module):
+    def forward(self, x):
+        y = x
+        y += 1
+        return means(x + y)
+
+
+def with_hook():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Calls(means))
+    module.register_forward_hook(lambda _module, _inputs, output: -output)
+    return module
+
+
+def with_other_forward():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Calls(means))
+    forward = module.forward
+    module.forward = lambda x: 2 * forward(x)
+    return module
+
+
+@pytest.mark.parametrize("make", [Doubling, with_hook, with_other_forward])
+def test_a_module_that_computes_more_than_its_trace_is_refused(make, tmp_path):
+    with pytest.raises(GraphError, match=r"computes something else than .* traced"):
+        export(make(), tmp_path / "net.h5", floats(3, 6, 6, 3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_stay_as_they_are(tmp_path):
+    images = floats(3, 6, 6, 1)
+    before = images.copy()
+    module = nn.Sequential(nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(1, 4, 3), Calls(means))
+    assert export(module, tmp_path / "net.h5", images).same_labels == 3
+    np.testing.assert_array_equal(images, before)
+
+
+def test_images_may_be_views_with_channels_the_other_way_round(tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Calls(means))
+    assert export(module, tmp_path / "net.h5", floats(3, 6, 6, 3)[..., ::-1]).images == 3
+
+
+def test_labels_that_cancellation_decides_are_traced_to_it(tmp_path):
+    rng = np.random.default_rng(0)
+    traced = []
+    for _ in range(4):
+        images = (100 + 0.02 * rng.normal(size=(40, 8, 8, 3))).astype(np.float32)
+        module = nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.BatchNorm2d(8, momentum=None),
+            BinarySign(8),
+            BinaryConv2d(8, 16, 3),
+            Calls(means),
+            nn.Linear(16, 10),
+        )
+        module.train()(torch.from_numpy(images).permute(0, 3, 1, 2))
+        traced += export(module, tmp_path / "net.h5", images).traced
+    assert traced
+
+
 def test_a_channel_that_hardly_varies_is_compared_by_what_cancels_in_it():
     images, norm = floats(3, 6, 6, 3), nn.BatchNorm2d(3)
     images[..., 1] = 5 + 1e-4 * images[..., 1]  # becomes 316·x − 1580

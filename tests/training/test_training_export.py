@@ -107,6 +107,11 @@ def test_labels_that_contradict_the_metadata_are_refused(network, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_labels_that_are_no_list_are_refused(network, tmp_path):
+    with pytest.raises(InputError, match="labels takes the names of the classes, found None"):
+        export(network, tmp_path / "net.h5", IMAGES, labels=None, normalization=NORMALIZATION)
+
+
 def test_labels_of_another_number_than_the_classes_are_refused(network, tmp_path):
     with pytest.raises(GraphError, match="3 labels do not fit the output 'classifier'"):
         export(network, tmp_path / "it.h5", IMAGES, labels="abc", normalization=NORMALIZATION)

@@ -258,6 +258,40 @@ def test_a_layer_computes_in_the_type_it_was_made_in(dtype, scale):
         assert BinaryLinear(6, 4, **options)(x).dtype == dtype
 
 
+@pytest.mark.parametrize("scale", ["16xI", "OxI"])
+def test_scales_of_float16_are_those_of_float32(scale):
+    layer = BinaryConv2d(256, 256, 3, scale=scale)
+    expected = layer.scales()
+    torch.testing.assert_close(layer.half().scales().float(), expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("activation_scale", ["none", "map", "constant"])
+def test_autocast_gives_the_type_that_pytorchs_layers_give(activation_scale):
+    layers = (
+        BinaryConv2d(3, 4, 3, activation_scale=activation_scale),
+        BinaryLinear(6, 4, activation_scale=activation_scale),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(layer(torch.randn(2, 3, 6, 6)).dtype == torch.bfloat16 for layer in layers)
+
+
+def test_weights_of_a_float_layer_can_be_loaded_into_one_with_a_constant():
+    layer, source = BinaryConv2d(3, 4, 3, activation_scale="constant"), torch.nn.Conv2d(3, 4, 3)
+    layer.load_state_dict(source.state_dict())
+    assert torch.equal(layer.weight, source.weight)
+    assert layer.activation_mean == 1
+
+
+def test_an_empty_batch_leaves_the_constant_as_it_is():
+    layer = BinaryConv2d(3, 4, 3, activation_scale="constant").train()
+    layer(torch.empty(0, 3, 6, 6))
+    assert layer.activation_mean == 1
+
+
+def test_a_sign_is_made_in_the_type_asked_for():
+    assert BinarySign(3, device="cpu", dtype=torch.float64).threshold.dtype == torch.float64
+
+
 def test_a_copied_or_restored_layer_computes_the_same():
     layer = convolution("5x2", activation_scale="constant")
     x = torch.randn(2, 5, 6, 6, dtype=torch.float64)

@@ -37,6 +37,10 @@ def network():
     return as_trained(Network())
 
 
+def means(x):
+    return x.mean((2, 3))
+
+
 def expect_equal(module, images):
     """The graph of the module computes what PyTorch does."""
     graph = to_graph(as_trained(module), images.shape[1:])
@@ -226,10 +230,51 @@ def test_a_flattened_pixel_is_not_transposed():
         lambda x: torch.flatten(x.reshape((x.shape[0], -1)), 1),
         lambda x: x.mean((2, 3), keepdim=True),
         lambda x: x.mean([-1, -2]),
+        lambda x: x + 0.25,
+        lambda x: 2 - x,
+        lambda x: -x - 1.5,
+        lambda x: x - x * 3,
+        lambda x: x / 3,
+        lambda x, gain: x.sub(gain) / (gain + 3),
+        lambda x, gain: gain + x,
+        lambda x: torch.concat([x, x * 2], 1),
+        lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+        lambda x: torch.chunk(x, 3, 1)[-1],
+        lambda x: x.mul(2).relu_().add_(x),
+        lambda x: functional.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1),
+        lambda x: torch.squeeze(functional.adaptive_avg_pool2d(x, 1), (2, 3)),
+        lambda x: x.squeeze(2) * 2,
+        lambda x: functional.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
+        lambda x: x[:, :, -1],
+        lambda x: x[:, 1:, :, 2],
     ],
 )
 def test_a_function_becomes_what_pytorch_computes(function):
     expect_equal(nn.Sequential(nn.Identity(), Calls(function)), floats(2, 8, 9, 3))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(3, 4, 3)],
+        [nn.BatchNorm2d(3), nn.PReLU(3)],
+        [nn.AvgPool2d(2)],
+        [nn.Flatten(), nn.Linear(3 * 8 * 9, 4)],
+        [nn.Flatten(), BinarySign(3 * 8 * 9)],
+        [Calls(lambda x: torch.cat([x, x * 2, x], 1) + 1)],
+        [Calls(lambda x: x[:, :, 0]), Calls(lambda x: x * 3)],
+        [BinaryConv2d(3, 4, 3, mode="bwn"), BinarySign(4), BinaryConv2d(4, 5, 3)],
+    ],
+)
+def test_signs_are_numbers_to_layers_that_take_numbers(layers):
+    expect_equal(nn.Sequential(BinarySign(3), *layers), floats(2, 8, 9, 3))
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_a_wrapped_module_is_what_is_inside(wrap):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), wrap(nn.Sequential(nn.PReLU(4), nn.ReLU())))
+    names = [node.name for node in to_graph(wrap(module), (8, 8, 3)).nodes]
+    assert names == ["0", "1_0", "1_1"]
 
 
 # --- Refusals --------------------------------------------------------------------------------
@@ -247,6 +292,8 @@ def test_a_function_becomes_what_pytorch_computes(function):
         ((nn.AdaptiveAvgPool2d(3),), "8 × 8 pixels do not divide into 3"),
         ((nn.AdaptiveAvgPool2d(0),), "8 × 8 pixels do not divide into 0"),
         ((nn.Softmax(dim=2),), "takes dim=1, the channels, found dim=2"),
+        ((nn.BatchNorm1d(3),), r"0 \(BatchNorm1d\): takes vectors, found 8 × 8 × 3"),
+        ((nn.Flatten(), nn.BatchNorm2d(192)), r"1 \(BatchNorm2d\): takes maps, found 192"),
         (
             (BinarySign(3), BinaryConv2d(3, 4, 3, activation_scale="map")),
             r"1 \(BinaryConv2d\): .*the input is signs already",
@@ -265,8 +312,13 @@ def test_a_layer_without_operator_is_refused_with_its_place(layers, message):
         (lambda x: x.view(-1), r"inner \(Calls\): view: takes \(batch, -1\)"),
         (lambda x: x.view(x.shape[0], 3, -1), r"view: .*found \['batch', 3, -1\]"),
         (lambda x: x.view(x.shape[0] * 2, -1), r"inner \(Calls\): mul"),
-        (lambda x: x + 1, "add: takes two maps"),
-        (lambda x, gain: x + gain, "add: takes two maps"),
+        (lambda x, gain: x + gain.view(1, 1, 1, -1), r"add: .*shape \(1, 1, 1, 3\)"),
+        (lambda x: 1 / x, "truediv: takes a map over a number"),
+        (lambda x: x.chunk(2, 2)[0], "chunk: takes dim=1"),
+        (lambda x: x.squeeze(), "squeeze: takes axes of the map"),
+        (lambda x: x[:, 0], "getitem: takes slices"),
+        (lambda x: x[:, :, 8], r"getitem: .*lies outside of \(3, 8, 8\)"),
+        (lambda x: x.relu_() + x, "relu_: works in place"),
         (lambda x: x * x, "mul: .*found two maps"),
         (lambda x, gain: x * gain.view(1, 1, 1, -1), r"mul: .*shape \(1, 1, 1, 3\)"),
         (lambda x: torch.add(x, x, alpha=2), "add: .*alpha"),
@@ -297,8 +349,13 @@ def test_a_call_without_operator_is_refused_with_its_place(function, message):
 
 
 def test_a_call_in_no_inner_module_is_refused_with_the_name_of_the_module():
-    with pytest.raises(UnsupportedError, match=r"the module itself \(Calls\): add: takes two maps"):
-        to_graph(Calls(lambda x: x + 1), (8, 8, 3))
+    with pytest.raises(UnsupportedError, match=r"the module itself \(Calls\): view: takes"):
+        to_graph(Calls(lambda x: x.view(-1)), (8, 8, 3))
+
+
+def test_a_function_is_refused_with_its_type():
+    with pytest.raises(UnsupportedError, match=r"takes a torch.nn.Module, found function"):
+        to_graph(means, (8, 8, 3))
 
 
 def test_a_module_that_keeps_the_value_of_a_call_is_refused():

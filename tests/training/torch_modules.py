@@ -95,4 +95,4 @@ def in_pytorch(module: nn.Module, images: NDArray[Any]) -> NDArray[Any]:
     """What the module makes of images, maps channels last."""
     with torch.no_grad():
         result = module.eval()(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
-    return (result.permute(0, 2, 3, 1) if result.dim() == 4 else result).numpy()
+    return (result.movedim(1, -1) if result.dim() > 2 else result).numpy()
