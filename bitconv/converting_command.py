@@ -100,7 +100,8 @@ def _verified(
 
 def _check_places(network: Path, out: Path) -> None:
     if not network.is_file():
-        raise InputError(f"{network}: no such file")
+        found = "a folder or a device" if network.exists() else "no such file"
+        raise InputError(f"{network}: {found}")
     if network.resolve() == out.resolve():
         raise InputError(f"{out}: is the network itself; the new one needs a place of its own")
     check_file_place(out)

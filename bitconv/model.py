@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bitconv.errors import InputError, UnsupportedError
 from bitconv.graph import Graph, TensorType
+from bitconv.parameters import positive_integer
 from bitconv.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def run(
 
     path = model_path(model).resolve()
     state = path.stat()
-    return _loaded(path, (state.st_mtime_ns, state.st_size), threads).run(image)
+    count = None if threads is None else positive_integer(threads, "threads")
+    return _loaded(path, (state.st_mtime_ns, state.st_size), count).run(image)
 
 
 @lru_cache(maxsize=4)
@@ -111,13 +113,15 @@ class Model:
     def __init__(
         self, graph: Graph, *, threads: int | None = None, feature_maps: FeatureMaps = False
     ) -> None:
+        if not isinstance(graph, Graph):
+            raise InputError(
+                f"a model takes a Graph, found {type(graph).__name__}; bitconv.load reads a file"
+            )
         if len(graph.inputs) != 1:
             raise UnsupportedError(
                 f"a model takes one input, the graph has {', '.join(graph.inputs)}"
             )
-        whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
-        if threads is not None and (not whole or threads < 1):
-            raise InputError(f"threads takes a whole number from 1 up, found {threads!r}")
+        wanted = None if threads is None else positive_integer(threads, "threads")
         from bitconv.kernels.threads import usable_threads
 
         self._source, self._feature_maps = graph, feature_maps
@@ -127,7 +131,7 @@ class Model:
             from bitconv.feature_maps.compression import compress
 
             self._graph = compress(graph, feature_maps)
-        self._threads = int(min(threads or usable_threads(), usable_threads()))
+        self._threads = min(wanted or usable_threads(), usable_threads())
         # Filled without a lock, by operations that are atomic, so that a forked child never finds
         # one locked by a thread that it does not have.
         self._plans: dict[tuple[str, int, tuple[str, ...], bool], _Prepared] = {}
@@ -203,7 +207,7 @@ class Model:
         batch = self._checked(images)
         named = (nodes,) if isinstance(nodes, str) else tuple(nodes)
         for name in named:
-            if name not in self._graph.types:
+            if not isinstance(name, str) or name not in self._graph.types:
                 raise InputError(f"the network has no node {name!r}")
         wanted = tuple(dict.fromkeys((*self._graph.outputs, *named)))
         results = self._compute(batch, wanted)
@@ -279,8 +283,7 @@ class Model:
         from bitconv.images import prepare
         from bitconv.profiling import profile_steps
 
-        if repeat < 1:
-            raise InputError(f"repeat takes a number of runs from 1 up, found {repeat}")
+        repeat = positive_integer(repeat, "repeat")
         if image is None:
             array = np.random.default_rng(0).integers(0, 256, self.input_shape).astype(np.uint8)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.errors import GraphError
+from bitconv.errors import GraphError, InputError
 
 MAX_INTEGER = 2**31 - 1
 MAX_ENTRIES = 16  # of a tuple; no value has more axes
@@ -74,6 +74,14 @@ def plain_shape(value: Any, what: str) -> tuple[int, ...]:
     """A tuple of integers; see `plain`."""
     shape: tuple[int, ...] = plain(value, (tuple,), what)
     return shape
+
+
+def positive_integer(value: Any, what: str) -> int:
+    """An argument that counts something, from 1 up; `InputError` where it is none."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise InputError(f"{what} takes a whole number from 1 up, found {_shown(value)}")
+    return int(value)
 
 
 def finite_float32(value: Any, what: str) -> NDArray[np.float32]:

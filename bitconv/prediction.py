@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bitconv.errors import InputError
+from bitconv.parameters import positive_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,8 @@ class Prediction:
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` likeliest (label, score) pairs, best first; ties keep the order of classes."""
-        if k < 1:
-            raise InputError(f"top takes a number of labels from 1 up, found {k}")
-        order = np.argsort(-self.scores, kind="stable")[:k]
+        count = positive_integer(k, "top")
+        order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.labels[index], float(self.scores[index])) for index in order]
 
     def __repr__(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 from bitconv.errors import InputError, MissingPackageError
+from bitconv.file import replace_file
 from bitconv.profiling import Profile, StepProfile
 
 try:
@@ -50,7 +52,9 @@ def plot(profile: Profile, path: Path) -> None:
     Raises
     ------
     InputError
-        matplotlib knows no such format, or the file cannot be written.
+        matplotlib knows no such format.
+    FileError
+        The file cannot be written.
     """
     check_format(path)
     steps = profile.steps
@@ -78,11 +82,10 @@ def bar_figure(bars: int) -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a chart, or raise `InputError`."""
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    """Write a whole chart at once, or raise `FileError`."""
+    image = BytesIO()
+    figure.savefig(image, format=path.suffix.lower().removeprefix("."))
+    replace_file(path, image.getvalue())
 
 
 def _label(step: StepProfile) -> str:

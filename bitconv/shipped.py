@@ -36,6 +36,8 @@ def model_path(model: str | Path | None = None) -> Path:
     name = DEFAULT_MODEL if model is None else model
     if isinstance(name, str) and name in shipped:
         return shipped[name]
+    if not isinstance(name, str | os.PathLike):
+        raise InputError(f"a model is named by a text or a path, found {type(name).__name__}")
     path = Path(name)
     if not os.path.isfile(path):  # whatever the name, it raises nothing
         known = ", ".join(shipped) or "none"

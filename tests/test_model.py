@@ -1,5 +1,7 @@
 """A model: loading it, running a picture, and what it tells of itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from colour_network import COLOURS, colour_graph, plain
@@ -65,6 +67,22 @@ def test_what_the_engine_cannot_run_is_refused_at_once():
 def test_less_than_one_thread_is_refused(threads):
     with pytest.raises(InputError, match=f"from 1 up, found {threads}"):
         Model(colour_graph(), threads=threads)
+
+
+def test_running_a_picture_on_no_number_of_threads_is_refused():
+    with pytest.raises(InputError, match=r"from 1 up, found \[2\]"):
+        bitconv.run(np.zeros((32, 32, 3), np.uint8), threads=[2])
+
+
+def test_a_name_is_no_graph():
+    with pytest.raises(InputError, match=r"takes a Graph, found str; bitconv.load reads a file"):
+        Model("cifar10-resnet")
+
+
+def test_an_output_that_is_the_input_is_given_back():
+    graph = replace(colour_graph(labels=()), outputs=("image",))
+    batch = np.arange(192, dtype=np.uint8).reshape(1, 8, 8, 3)
+    np.testing.assert_array_equal(Model(graph).predict(batch), batch)
 
 
 def test_the_number_of_threads_is_honoured():

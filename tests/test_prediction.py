@@ -23,7 +23,7 @@ def test_more_than_all_classes_are_all_classes():
     assert len(PREDICTION.top(99)) == 4
 
 
-@pytest.mark.parametrize("k", [0, -1])
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3"])
 def test_less_than_one_label_is_refused(k):
     with pytest.raises(InputError, match="from 1 up"):
         PREDICTION.top(k)

@@ -11,7 +11,7 @@ from PIL import Image
 from small_networks import binary_resnet
 
 from bitconv import Model
-from bitconv.errors import InputError, MissingPackageError
+from bitconv.errors import FileError, InputError, MissingPackageError
 from bitconv.operators import BinaryConv2d, Conv2d, Relu
 from bitconv.scales import ScaleGrid
 
@@ -96,9 +96,10 @@ def test_any_picture_is_taken_as_run_takes_it(network, tmp_path):
         network.profile(tmp_path / "none.png")
 
 
-def test_at_least_one_run_is_needed(network):
-    with pytest.raises(InputError, match="from 1 up, found 0"):
-        network.profile(repeat=0)
+@pytest.mark.parametrize("repeat", [0, 1.5, "3"])
+def test_at_least_one_run_is_needed(network, repeat):
+    with pytest.raises(InputError, match=f"repeat takes a .* from 1 up, found {repeat!r}"):
+        network.profile(repeat=repeat)
 
 
 def test_a_profiled_model_computes_what_it_did(network):
@@ -153,7 +154,7 @@ def test_a_chart_of_an_unknown_format_is_refused(plot, profile, tmp_path):
 
 
 def test_a_chart_that_cannot_be_written_is_refused(plot, profile, tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         plot(profile, tmp_path / "none" / "chart.png")
 
 

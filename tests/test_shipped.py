@@ -45,6 +45,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         model_path("large")
 
 
+def test_a_number_is_no_name():
+    with pytest.raises(InputError, match="a text or a path, found int"):
+        model_path(123)
+
+
 def test_a_shipped_name_wins_over_a_file_of_that_name(weights, monkeypatch):
     elsewhere = weights / "elsewhere"
     elsewhere.mkdir()

@@ -84,7 +84,9 @@ def compile_graph(
     """
     builder = PlanBuilder(images, threads)
     kept = frozenset((*graph.outputs, *keep))
-    pooled = pool_signs(graph, moved_terms_first(live_nodes(graph, kept)), kept)
+    # A graph has nodes, even where its outputs are all inputs.
+    nodes = live_nodes(graph, kept) or list(graph.nodes)
+    pooled = pool_signs(graph, moved_terms_first(nodes), kept)
     context = Context(pooled.graph, builder, kept)
     for name, value in graph.inputs.items():
         if value.kind not in ("uint8", "float32"):

@@ -22,7 +22,9 @@ def plot(report: NetworkReport, path: Path) -> None:
     Raises
     ------
     InputError
-        matplotlib knows no such format, or the file cannot be written.
+        matplotlib knows no such format.
+    FileError
+        The file cannot be written.
     """
     check_format(path)
     coded = report.coded

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from uuid import uuid4
 
-from bitconv.errors import FileError
+from bitconv.errors import FileError, InputError
 from bitconv.file.from_tree import check_header, from_tree
 from bitconv.file.to_tree import to_tree
 from bitconv.graph import Graph
@@ -54,13 +54,15 @@ def write(graph: Graph, path: PathLike) -> None:
     """
     from bitconv.file.hdf5 import image_of  # imports h5py
 
+    if not isinstance(graph, Graph):
+        raise InputError(f"a file holds a Graph, found {type(graph).__name__}")
     try:
         image = image_of(to_tree(graph))
         if len(image) > MAX_BYTES:
             raise FileError(f"would have {len(image)} bytes, at most {MAX_BYTES}")
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
-    _replace(Path(path), image)
+    replace_file(Path(path), image)
 
 
 def _contents(path: Path) -> bytes:
@@ -76,8 +78,8 @@ def _contents(path: Path) -> bytes:
     return image
 
 
-def _replace(path: Path, image: bytes) -> None:
-    """Put the whole file in place of what was there, keeping its permissions."""
+def replace_file(path: Path, image: bytes) -> None:
+    """Put a whole file in place of what was there, with its permissions, or raise `FileError`."""
     try:
         path = path.resolve()  # a link stays a link
         if not path.is_file() and path.exists():
