@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,15 +101,22 @@ def _channels_last(values: Tensor) -> NDArray[Any]:
     return moved.contiguous().clone().numpy()
 
 
-def _expect_traced(traced: NDArray[Any], module: NDArray[Any]) -> None:
-    """Raise `GraphError` where the module itself computes something else than was traced."""
-    allowed = ROUNDING * np.abs(traced).max(initial=0.0)
-    if traced.shape != module.shape or not np.allclose(traced, module, 0, allowed, equal_nan=True):
+def _expect_traced(traced: Sequence[NDArray[Any]], outputs: Sequence[Any]) -> None:
+    """Raise `GraphError` where the module itself gives other outputs than what was traced."""
+    same = len(traced) == len(outputs) and all(map(_is_near, traced, outputs))
+    if not same:
         raise GraphError(
             "the module computes something else than the layers and functions that were traced: "
             "hooks of the whole module, a replaced forward method, or += or *= on a value that is "
             "used again may do that"
         )
+
+
+def _is_near(traced: NDArray[Any], output: Any) -> bool:
+    if not isinstance(output, Tensor):
+        return False
+    found, allowed = _channels_last(output), ROUNDING * np.abs(traced).max(initial=0.0)
+    return found.shape == traced.shape and np.allclose(traced, found, 0, allowed, equal_nan=True)
 
 
 @torch.no_grad()
@@ -131,8 +138,7 @@ def _pytorch_values(
     except REFUSALS as error:
         raise InputError(f"PyTorch cannot run the module on these images: {error}") from error
     values = {name: recorder.values[step] for step, name in names.items()}
-    for name, output in zip(graph.outputs, as_tuple(outputs), strict=True):
-        _expect_traced(values[name], _channels_last(output))
+    _expect_traced([values[name] for name in graph.outputs], as_tuple(outputs))
     sums = {translation.sums[step]: runs for step, runs in recorder.sums.items()}
     return {IMAGE: images, **values}, sums
 

@@ -76,10 +76,8 @@ class Build:
 
     def _append(self, name: str, operation: Operator, inputs: tuple[str, ...]) -> str:
         signs = [each for each in inputs if self.types[each].kind == "bits"]
-        takes_signs = isinstance(operation, _TAKE_SIGNS)
-        if isinstance(operation, Concat) and len(signs) < len(inputs):
-            takes_signs = False
-        if signs and not takes_signs:
+        mixed = isinstance(operation, Concat) and len(signs) < len(inputs)
+        if signs and (mixed or not isinstance(operation, _TAKE_SIGNS)):
             inputs = tuple(map(self._as_numbers, inputs))
         node = Node(self._unused(name), operation, inputs)
         self.types = infer_types(self.types, (node,))

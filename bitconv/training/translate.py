@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from bitconv.errors import GraphError, UnsupportedError
@@ -38,8 +37,6 @@ REFUSALS = (
     TypeError,
     ValueError,
 )
-
-WRAPPERS = (OptimizedModule, nn.DataParallel, DistributedDataParallel)
 
 # Layers without parameters, whose forward method calls a function that `FUNCTIONS` knows.
 TRANSPARENT = (
@@ -117,16 +114,15 @@ def _evaluated_copy(module: nn.Module) -> nn.Module:
         raise UnsupportedError(f"{type(module).__name__} cannot be copied: {error}") from error
     for parent in list(copied.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, WRAPPERS):
-                setattr(parent, name, _unwrapped(child))
+            setattr(parent, name, _unwrapped(child))
     return copied
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """What was compiled, or spread over devices."""
-    while isinstance(module, WRAPPERS):
-        module = module._orig_mod if isinstance(module, OptimizedModule) else module.module
-    return module
+    """What was compiled by ``torch.compile``, or spread over devices; else the module itself."""
+    spread = isinstance(module, nn.DataParallel | DistributedDataParallel)
+    inner = module._modules.get("module" if spread else "_orig_mod")
+    return module if inner is None else _unwrapped(inner)
 
 
 class _Tracer(fx.Tracer):
