@@ -69,12 +69,15 @@ def from_keras(path: str | Path) -> Graph:
     Parameters
     ----------
     path : str or PathLike
-        A whole model as ``model.save("model.h5")`` or ``model.save("model.keras")`` writes it.
+        A whole model as ``model.save("model.h5")`` or ``model.save("model.keras")`` writes it with
+        Keras 2, Keras 3 or Larq: Sequential or functional, with one input of a fixed size, in
+        float32 and with the channels last.
 
     Returns
     -------
     Graph
-        Its input is what the model takes, in float32; nodes have the names of the layers.
+        Its input is what the model takes, float32 of shape (height, width, channels). Nodes have
+        the names of the layers.
 
     Raises
     ------
@@ -85,6 +88,6 @@ def from_keras(path: str | Path) -> Graph:
     GraphError
         Weights do not fit, or are not finite; with the names of the layers.
     """
-    from bitconv.convert.keras import from_keras as convert_file
+    from bitconv.convert import keras
 
-    return convert_file(path)
+    return keras.convert(path).graph

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine import reference_values
 
-from bitconv.convert.keras import from_keras
+from bitconv.convert import from_keras
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "keras"
 FILES = sorted([*FOLDER.glob("*.h5"), *FOLDER.glob("*.keras")])

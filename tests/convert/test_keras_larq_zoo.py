@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from engine import engine_values
 
-from bitconv.convert.keras import from_keras
+from bitconv.convert import from_keras
 from bitconv.errors import UnsupportedError
 from bitconv.operators import BinaryConv2d, BinaryDense
 

@@ -10,7 +10,8 @@ import pytest
 from engine import engine_values, reference_values
 from keras_files import CONV, conv_weights, sequential, write_keras
 
-from bitconv.convert.keras import convert, from_keras
+from bitconv.convert import from_keras
+from bitconv.convert.keras import convert
 from bitconv.file import read, write
 from bitconv.graph import Graph
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, MaxPool2d, Relu, Sign

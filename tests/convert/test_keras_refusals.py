@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from keras_files import CONV, conv_weights, sequential, write_keras
 
-from bitconv.convert.keras import from_keras
+from bitconv.convert import from_keras
 from bitconv.errors import BitconvError, FileError, GraphError, UnsupportedError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "keras"

@@ -1,5 +1,5 @@
 """Networks of Keras 2, Keras 3 and Larq, in `.h5` and `.keras` files, become graphs."""
 
-from bitconv.convert.keras.walk import Conversion, convert, from_keras
+from bitconv.convert.keras.walk import Conversion, convert
 
-__all__ = ["Conversion", "convert", "from_keras"]
+__all__ = ["Conversion", "convert"]

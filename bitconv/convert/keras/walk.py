@@ -32,34 +32,6 @@ class Conversion:
     report: ConversionReport
 
 
-def from_keras(path: str | os.PathLike[str]) -> Graph:
-    """The graph of a network in a Keras file.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        A whole model as ``model.save("model.h5")`` or ``model.save("model.keras")`` writes it with
-        Keras 2, Keras 3 or Larq: Sequential or functional, with one input of a fixed size, in
-        float32 and with the channels last.
-
-    Returns
-    -------
-    Graph
-        Its input is what the model takes, float32 of shape (height, width, channels). Nodes have
-        the names of the layers.
-
-    Raises
-    ------
-    FileError
-        The file is damaged or holds something else.
-    UnsupportedError
-        Layers have no operator; all of them with name, class and reason.
-    GraphError
-        Weights do not fit, or are not finite; with the names of the layers.
-    """
-    return convert(path).graph
-
-
 def convert(path: str | os.PathLike[str]) -> Conversion:
     """Make a graph of a Keras file, and a report of what became of its layers."""
     from bitconv.convert.keras.source import opened  # imports h5py
