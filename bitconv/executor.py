@@ -93,17 +93,17 @@ class Workspace:
         DoesNotFitError
             See `run`.
         """
-        with self._threads() as shares:
-            self._walk(steps, images, shares)
+        with self._threads() as threads:
+            self._walk(steps, images, threads)
 
     def run_timed(self, name: str, images: NDArray[Any]) -> list[int]:
         """Do as `run` does; the nanoseconds that every step took."""
         self._put(name, images)
         steps = [slice(number, number + 1) for number in range(len(self._calls))]
         stamps = [time.perf_counter_ns()]
-        with self._threads() as shares:
+        with self._threads() as threads:
             for step in steps:
-                self._walk(step, len(images), shares)
+                self._walk(step, len(images), threads)
                 stamps.append(time.perf_counter_ns())
         return [after - before for before, after in pairwise(stamps)]
 
@@ -127,14 +127,14 @@ class Workspace:
 
     @contextmanager
     def _threads(self) -> Iterator[int]:
-        """What the steps run within; into how many shares the parallel ones are divided."""
+        """What the steps run within; on how many threads."""
         if self._spreads and may_run_parallel():
             with parallel_region(self.plan.threads):
                 yield self.plan.threads
         else:
             yield 1
 
-    def _walk(self, steps: slice, images: int, shares: int) -> None:
+    def _walk(self, steps: slice, images: int, threads: int) -> None:
         """Run steps in one call; a call ends behind every step that encodes.
 
         So what does not fit its place is found before anything reads it.
@@ -143,16 +143,16 @@ class Workspace:
         first = numbers.start
         for number in self._encoding:
             if number in numbers:
-                self._call(slice(first, number + 1), images, shares)
+                self._call(slice(first, number + 1), images, threads)
                 self._check_sizes(number, images)
                 first = number + 1
         if first < numbers.stop:
-            self._call(slice(first, numbers.stop), images, shares)
+            self._call(slice(first, numbers.stop), images, threads)
 
-    def _call(self, steps: slice, images: int, shares: int) -> None:
+    def _call(self, steps: slice, images: int, threads: int) -> None:
         first = self._first_call + steps.start * CALL.itemsize
         count = steps.stop - steps.start
-        self._walk_steps(first, count, self._spread, *self._memory, images, shares)
+        self._walk_steps(first, count, self._spread, *self._memory, images, threads)
 
     def _check_sizes(self, number: int, images: int) -> None:
         for name in self.plan.steps[number].writes:
@@ -196,7 +196,7 @@ def _calls(plan: Plan) -> NDArray[np.void]:
         call["run_program"] = address(PROGRAM) if KERNELS[step.kernel].runs_program else 0
         call["parameters"], call["parameter_bytes"] = parameters.ctypes.data, parameters.size
         call["program"], call["program_bytes"] = program.ctypes.data, program.size
-        call["parallel"] = step.parallel
+        call["shares"] = step.shares
     return calls
 
 

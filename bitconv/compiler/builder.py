@@ -17,6 +17,8 @@ from bitconv.kernels.registry import KERNELS
 from bitconv.kernels.scratch import SCRATCH_BYTES
 
 PARALLEL_SECONDS = 60e-6  # estimated work from which a step is worth waking other threads
+SHARE_SECONDS = 15e-6  # estimated work that a share has at least, unless there is one a thread
+SHARES_OF_A_THREAD = 8  # at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,15 +171,11 @@ class PlanBuilder:
         One name may be read from memory of several layouts; all of it lives until the step is done.
         What was put among the constants since the step before counts as its own.
         """
-        parallel = (
-            KERNELS[kernel].divisible
-            and self.threads > 1
-            and seconds * self.images >= PARALLEL_SECONDS
-        )
+        shares = self._shares(seconds * self.images) if KERNELS[kernel].divisible else 1
         parameters = self._fill(KERNELS[kernel].parameters, records)
         if "scratch" in (parameters.dtype.names or ()):
-            shares = self.threads if parallel else 1
-            scratch = self.new_scratch(shares * SCRATCH_BYTES)
+            threads = self.threads if shares > 1 else 1
+            scratch = self.new_scratch(threads * SCRATCH_BYTES)
             parameters["scratch_step"] = SCRATCH_BYTES
             self._links.append((parameters, 0, "scratch", Address(scratch, 8)))
         sources = list(reads)
@@ -195,7 +193,7 @@ class PlanBuilder:
                 parameters,
                 self._fill(INSTRUCTION, program),
                 functions,
-                parallel,
+                shares,
                 bytes_read=sum(v.layout.inner_bytes for v in read) + constants,
                 bytes_written=sum(v.layout.inner_bytes for v in writes.values()),
             )
@@ -225,6 +223,17 @@ class PlanBuilder:
             self.images,
             self.threads,
         )
+
+    def _shares(self, seconds: float) -> int:
+        """How many shares some work is divided into: several a thread, where there are several.
+
+        A thread that is done takes another share, so one that was slower, or that another program
+        kept waiting, does fewer of them.
+        """
+        if self.threads == 1 or seconds < PARALLEL_SECONDS:
+            return 1
+        of_a_thread = round(seconds / (self.threads * SHARE_SECONDS))
+        return self.threads * min(max(of_a_thread, 1), SHARES_OF_A_THREAD)
 
     def _buffer(self, size: int) -> Buffer:
         step = len(self._steps)

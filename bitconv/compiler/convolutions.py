@@ -32,6 +32,7 @@ from bitconv.operators.window import Window
 # Rough rates of one core, only to tell small steps from large ones.
 FLOAT_MACS_PER_SECOND = 40e9
 BINARY_MACS_PER_SECOND = 250e9
+WEIGHT_BYTES_PER_SECOND = 16e9  # from memory; what a dense layer waits for
 
 
 def convolution(context: Context, node: Node) -> None:
@@ -50,6 +51,7 @@ def convolution(context: Context, node: Node) -> None:
     merged = operator.groups == operator.window.dilation[1] == 1
     taps, length = (1, kernel_columns * channels) if merged else (kernel_columns, channels)
     rows, columns = operator.window.output_size(source.layout.height, source.layout.width)
+    weights = tile_float_weights(operator)
     record = {
         **_geometry(source, operator.window, merged),
         "rows": rows,
@@ -60,7 +62,7 @@ def convolution(context: Context, node: Node) -> None:
         "group_channels": channels,
         "group_filters": filters // operator.groups,
         "tiles": tiles,
-        "weights": context.builder.constants.add(tile_float_weights(operator)),
+        "weights": context.builder.constants.add(weights),
     }
     macs = rows * columns * filters * kernel_rows * kernel_columns * channels
     context.builder.add_step(
@@ -70,7 +72,7 @@ def convolution(context: Context, node: Node) -> None:
         writes=program.writes,
         records=[record],
         program=program.instructions,
-        seconds=macs / FLOAT_MACS_PER_SECOND,
+        seconds=max(macs / FLOAT_MACS_PER_SECOND, weights.nbytes / WEIGHT_BYTES_PER_SECOND),
     )
 
 

@@ -172,8 +172,8 @@ class Step:
     functions : mapping of str to str
         Functions that the kernel calls, by the fields of its record that take their addresses when
         the plan is about to run.
-    parallel : bool
-        Whether the work is worth several threads.
+    shares : int
+        How many parts the work is divided into for several threads; 1 where one does it alone.
     bytes_read, bytes_written : int
         Of the maps of one image, each counted once, and of the constants, which are read.
     """
@@ -185,9 +185,14 @@ class Step:
     parameters: NDArray[np.void]
     program: NDArray[np.void]
     functions: Mapping[str, str]
-    parallel: bool
+    shares: int
     bytes_read: int
     bytes_written: int
+
+    @property
+    def parallel(self) -> bool:
+        """Whether the work is worth several threads."""
+        return self.shares > 1
 
     @cached_property
     def records(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

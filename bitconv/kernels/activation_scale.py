@@ -14,7 +14,9 @@ from bitconv.kernels.views import seen_as
 
 
 @kernel
-def activation_scale_map(arena, constants, parameters, program, run_program, images, share, shares):
+def activation_scale_map(
+    arena, constants, parameters, program, run_program, images, thread, share, shares
+):
     """One share of the images."""
     p = seen_as(parameters, SCALE_MAP)[0]
     floats = seen_as(arena, np.float32)

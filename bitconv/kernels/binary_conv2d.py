@@ -92,7 +92,9 @@ def store_signs(arena, i, limits, limit, channel, filters, image, row, column, c
 
 
 @kernel
-def binary_conv2d(arena, constants, parameters, program, run_program, images, share, shares):
+def binary_conv2d(
+    arena, constants, parameters, program, run_program, images, thread, share, shares
+):
     """One share of the (filter tile, pixel block) pairs, the filters of a tile for all pixels."""
     p = seen_as(parameters, BINARY_CONV2D)[0]
     words = seen_as(arena, np.uint64)
@@ -100,7 +102,7 @@ def binary_conv2d(arena, constants, parameters, program, run_program, images, sh
     integers = seen_as(constants, np.int32)
     table = seen_as(constants, np.int64)
     floats = seen_as(constants, np.float32)
-    start = p.scratch + share * p.scratch_step
+    start = p.scratch + thread * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     counts = count_scratch(arena, start)
     pixels = images * p.rows * p.columns

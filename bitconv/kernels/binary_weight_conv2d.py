@@ -77,13 +77,15 @@ def clear(floats, length):
 
 
 @kernel
-def binary_weight_conv2d(arena, constants, parameters, program, run_program, images, share, shares):
+def binary_weight_conv2d(
+    arena, constants, parameters, program, run_program, images, thread, share, shares
+):
     """One share of the (group of tiles, pixel block) pairs, as `conv2d` divides them."""
     p = seen_as(parameters, BINARY_WEIGHT_CONV2D)[0]
     floats = seen_as(arena, np.float32)
     table = seen_as(constants, np.int64)
     scales = seen_as(constants, np.float32)
-    start = p.scratch + share * p.scratch_step
+    start = p.scratch + thread * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     apart, panel = sum_scratch(arena, start), panel_scratch(arena, start)
     pixels = images * p.rows * p.columns

@@ -25,7 +25,7 @@ STRIP_FILTERS = TILES_AT_ONCE * FLOAT_FILTERS
 
 
 @kernel
-def conv2d(arena, constants, parameters, program, run_program, images, share, shares):
+def conv2d(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """One share of the (group of tiles, pixel block) pairs, the filters of a group for all pixels.
 
     The sums of several tiles are put side by side, so that the program runs once for all of them
@@ -34,7 +34,7 @@ def conv2d(arena, constants, parameters, program, run_program, images, share, sh
     p = seen_as(parameters, CONV2D)[0]
     floats = seen_as(arena, np.float32)
     weights = seen_as(constants, np.float32)
-    start = p.scratch + share * p.scratch_step
+    start = p.scratch + thread * p.scratch_step
     block, image, row, column, position = block_scratch(arena, start)
     pixels = images * p.rows * p.columns
     blocks = (pixels + TILE_BLOCK - 1) // TILE_BLOCK

@@ -17,7 +17,7 @@ from bitconv.kernels.views import seen_as
 
 
 @kernel
-def copy_floats(arena, constants, parameters, program, run_program, images, share, shares):
+def copy_floats(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Boxes of float32."""
     boxes = seen_as(parameters, COPY)
     values = seen_as(arena, np.float32)
@@ -29,7 +29,7 @@ def copy_floats(arena, constants, parameters, program, run_program, images, shar
 
 
 @kernel
-def copy_words(arena, constants, parameters, program, run_program, images, share, shares):
+def copy_words(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Boxes of packed bits whose channels fill whole words."""
     boxes = seen_as(parameters, COPY)
     values = seen_as(arena, np.uint64)
@@ -41,7 +41,7 @@ def copy_words(arena, constants, parameters, program, run_program, images, share
 
 
 @kernel
-def copy_bytes(arena, constants, parameters, program, run_program, images, share, shares):
+def copy_bytes(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Boxes of bytes."""
     boxes = seen_as(parameters, COPY)
     for image in range(images * share // shares, images * (share + 1) // shares):
@@ -52,7 +52,7 @@ def copy_bytes(arena, constants, parameters, program, run_program, images, share
 
 
 @kernel
-def copy_bits(arena, constants, parameters, program, run_program, images, share, shares):
+def copy_bits(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Boxes of packed bits at any offset."""
     boxes = seen_as(parameters, COPY)
     words = seen_as(arena, np.uint64)

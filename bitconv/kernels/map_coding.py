@@ -25,14 +25,17 @@ TOO_LARGE = -1
 
 
 @kernel
-def encode_map(arena, constants, parameters, program, run_program, images, share, shares):
+def encode_map(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Encode the maps of one share of the images."""
+    first_image, end_image = images * share // shares, images * (share + 1) // shares
+    if first_image == end_image:
+        return  # before the codec is prepared
     p = seen_as(parameters, ENCODE_MAP)[0]
-    known, memory = _own(arena, constants, p, share)
+    known, memory = _own(arena, constants, p, thread)
     gathered = seen_as(memory[: p.symbols], np.float32)
     _prepare(p, known, memory, memory[p.spare :])
     pixels = p.rows * p.columns
-    for n in range(images * share // shares, images * (share + 1) // shares):
+    for n in range(first_image, end_image):
         start = p.target + n * p.target_image + LENGTH_BYTES
         end = start + p.target_bytes
         place = start
@@ -53,17 +56,20 @@ def encode_map(arena, constants, parameters, program, run_program, images, share
 
 
 @kernel
-def decode_map(arena, constants, parameters, program, run_program, images, share, shares):
+def decode_map(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """Decode the maps of one share of the images, and run the program on every block of pixels."""
+    first_image, end_image = images * share // shares, images * (share + 1) // shares
+    if first_image == end_image:
+        return  # before the codec is prepared
     p = seen_as(parameters, DECODE_MAP)[0]
-    known, memory = _own(arena, constants, p, share)
+    known, memory = _own(arena, constants, p, thread)
     values = seen_as(memory[: p.symbols], np.float32)
     coordinates = seen_as(memory[p.coordinates :], np.int64)
     image, row = coordinates[:BLOCK_PIXELS], coordinates[BLOCK_PIXELS : 2 * BLOCK_PIXELS]
     column = coordinates[2 * BLOCK_PIXELS : 3 * BLOCK_PIXELS]
     _prepare(p, known, memory, memory[: p.symbols])
     pixels = p.rows * p.columns
-    for n in range(images * share // shares, images * (share + 1) // shares):
+    for n in range(first_image, end_image):
         place = p.source + n * p.source_image + LENGTH_BYTES
         length = seen_as(arena[place - LENGTH_BYTES : place], np.int64)[0]
         end = place + length
@@ -139,9 +145,9 @@ def decode_strips(values, data, constants, coding, memory):
 
 
 @subroutine
-def _own(arena, constants, p, share):
+def _own(arena, constants, p, thread):
     """What the codec knows, and the memory that a thread works in."""
-    start = p.workspace + share * p.workspace_step
+    start = p.workspace + thread * p.workspace_step
     known = constants[p.constants : p.constants + p.constant_bytes]
     return known, arena[start : start + p.workspace_step]
 

@@ -26,11 +26,11 @@ def convert_bytes(octets, x, floats, table, channel, width):
 
 
 @kernel
-def pointwise(arena, constants, parameters, program, run_program, images, share, shares):
+def pointwise(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """``y[p, c] = program(x[p, c])`` for one share of the pixels."""
     p = seen_as(parameters, POINTWISE)[0]
     floats = seen_as(arena, np.float32)
-    block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
+    block, image, row, column, _ = block_scratch(arena, p.scratch + thread * p.scratch_step)
     pixels = images * p.rows * p.columns
     blocks = (pixels + BLOCK_PIXELS - 1) // BLOCK_PIXELS
     for index in range(blocks * share // shares, blocks * (share + 1) // shares):

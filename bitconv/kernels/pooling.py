@@ -65,11 +65,11 @@ def _mean_of_window(floats, place, p, top, bottom, left, right, x):
 
 
 @kernel
-def pool2d(arena, constants, parameters, program, run_program, images, share, shares):
+def pool2d(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """``y = program(max or mean over the window of x)`` for one share of the pixels."""
     p = seen_as(parameters, POOL)[0]
     floats = seen_as(arena, np.float32)
-    block, image, row, column, _ = block_scratch(arena, p.scratch + share * p.scratch_step)
+    block, image, row, column, _ = block_scratch(arena, p.scratch + thread * p.scratch_step)
     pixels = images * p.rows * p.columns
     blocks = (pixels + BLOCK_PIXELS - 1) // BLOCK_PIXELS
     for index in range(blocks * share // shares, blocks * (share + 1) // shares):
@@ -100,7 +100,9 @@ def pool2d(arena, constants, parameters, program, run_program, images, share, sh
 
 
 @kernel
-def max_pool2d_bits(arena, constants, parameters, program, run_program, images, share, shares):
+def max_pool2d_bits(
+    arena, constants, parameters, program, run_program, images, thread, share, shares
+):
     """The largest sign of each window: +1, bit 0, beats −1, so it is the AND of the words."""
     p = seen_as(parameters, POOL_BITS)[0]
     words = seen_as(arena, np.uint64)

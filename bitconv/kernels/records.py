@@ -1,10 +1,11 @@
 """What a step tells its kernel: records of plain numbers.
 
-Every kernel has the signature ``(arena, constants, parameters, program, run_program, images, share,
-shares)``: four byte arrays, of which `parameters` holds records of the kernel's own dtype and
-`program` INSTRUCTION records; the address of the function that runs the program; the number of
-images; and which share of the work to do. Offsets count elements of the type they point to
-(uint8, float32, int32 or uint64), from the start of the arena or of the constants.
+Every kernel has the signature ``(arena, constants, parameters, program, run_program, images,
+thread, share, shares)``: four byte arrays, of which `parameters` holds records of the kernel's own
+dtype and `program` INSTRUCTION records; the address of the function that runs the program; the
+number of images; whose scratch memory to use, and which share of the work to do. Offsets count
+elements of the type they point to (uint8, float32, int32 or uint64), from the start of the arena or
+of the constants.
 """
 
 from __future__ import annotations
@@ -60,11 +61,12 @@ class Opcode(enum.IntEnum):
     RESCALE = 11  # x · v[channel] · factor[channel] + offset[channel]
 
 
-# A kernel to call: addresses of code and records, for one process.
+# A kernel to call: addresses of code and records, for one process; into how many shares its work is
+# divided for several threads, and how many of them have been taken.
 CALL = np.dtype(
     _integers(
         *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
-        "parallel",
+        *("shares", "shares_taken"),
     )
 )
 

@@ -157,7 +157,7 @@ def _signature(name: str) -> tuple[Any, ...]:
     if name in (ENCODE, DECODE):
         return (floats, octets, octets, octets, octets)
     if name == SPREAD:
-        return (int64, octets, octets, octets, octets, int64, int64, int64)
+        return (int64, octets, octets, octets, octets, *(int64,) * 5)
     if name == PROGRAM:
         return (
             octets, octets, octets, floats, int64, int64, int64, int64,
@@ -165,7 +165,7 @@ def _signature(name: str) -> tuple[Any, ...]:
         )  # fmt: skip
     if name in _HOMES:
         return (int64,) * len(_HOMES[name][1] or "")
-    return (octets, octets, octets, octets, int64, int64, int64, int64)
+    return (octets, octets, octets, octets, *(int64,) * 5)
 
 
 def _after_fork() -> None:

@@ -12,7 +12,7 @@ from bitconv.kernels.views import seen_as
 
 
 @kernel
-def softmax(arena, constants, parameters, program, run_program, images, share, shares):
+def softmax(arena, constants, parameters, program, run_program, images, thread, share, shares):
     """One share of the pixels; the sum is taken in float64."""
     p = seen_as(parameters, SOFTMAX)[0]
     floats = seen_as(arena, np.float32)

@@ -8,13 +8,22 @@ from bitconv.kernels.records import CALL
 from bitconv.kernels.views import bytes_at, seen_as
 
 CALL_BYTES = CALL.itemsize
+_, SHARES_TAKEN = CALL.fields["shares_taken"]  # its offset
 
 
 @kernel
 def walk(
-    calls, count, spread, arena_start, arena_bytes, constants_start, constants_bytes, images, shares
+    calls,
+    count,
+    spread,
+    arena_start,
+    arena_bytes,
+    constants_start,
+    constants_bytes,
+    images,
+    threads,
 ):
-    """Call one kernel after the other, the parallel ones in `shares` if there are several.
+    """Call one kernel after the other, those with several shares on `threads` if there are several.
 
     Parameters
     ----------
@@ -33,7 +42,9 @@ def walk(
         parameters = bytes_at(step.parameters, step.parameter_bytes)
         program = bytes_at(step.program, step.program_bytes)
         records = (arena, constants, parameters, program, step.run_program)
-        if step.parallel and shares > 1:
-            call_address(spread, (step.kernel, *records, images, shares))
+        if step.shares > 1 and threads > 1:
+            step.shares_taken = 0
+            taken = calls + index * CALL_BYTES + SHARES_TAKEN
+            call_address(spread, (step.kernel, *records, images, threads, step.shares, taken))
         else:
-            call_address(step.kernel, (*records, images, 0, 1))
+            call_address(step.kernel, (*records, images, 0, 0, 1))
