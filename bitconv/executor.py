@@ -18,8 +18,8 @@ from bitconv.kernels.records import CALL, LENGTH_BYTES
 from bitconv.kernels.registry import (
     KERNELS,
     PROGRAM,
-    SPREAD,
     WALK,
+    WALK_TOGETHER,
     address,
     function,
     link,
@@ -56,9 +56,10 @@ class Workspace:
         self.arena = aligned_bytes(plan.arena_bytes) if arena is None else arena
         self._calls = _calls(plan)
         self._spreads = plan.has_parallel_steps
-        self._spread = address(SPREAD) if self._spreads else 0
         self._first_call, _ = _extent(self._calls)
-        self._walk_steps = function(WALK)
+        self._walk_alone = function(WALK)
+        if self._spreads:
+            self._walk_together = function(WALK_TOGETHER)
         self._memory = (*_extent(self.arena), *_extent(plan.constants))
         self._maps: dict[str, NDArray[Any]] = {}
         self._rings: dict[str, list[NDArray[Any]]] = {}
@@ -152,7 +153,10 @@ class Workspace:
     def _call(self, steps: slice, images: int, threads: int) -> None:
         first = self._first_call + steps.start * CALL.itemsize
         count = steps.stop - steps.start
-        self._walk_steps(first, count, self._spread, *self._memory, images, threads)
+        if threads > 1:
+            self._walk_together(first, count, *self._memory, images, threads)
+        else:
+            self._walk_alone(first, count, *self._memory, images)
 
     def _check_sizes(self, number: int, images: int) -> None:
         for name in self.plan.steps[number].writes:

@@ -88,4 +88,4 @@ def test_a_plan_needs_its_kernels_the_program_and_where_it_spreads_the_loop_over
     serial = functions_of(compile_graph(graph, threads=1))
     assert serial == ["walk", "pointwise", "run_program", "binary_conv2d"]
     spread = functions_of(compile_graph(graph, threads=2))
-    assert sorted(spread) == sorted([*serial, "spread"])
+    assert sorted(spread) == sorted([*serial, "walk_together"])

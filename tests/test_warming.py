@@ -10,7 +10,7 @@ from small_networks import binary_resnet
 
 import bitconv
 from bitconv import Graph, Model, Node, TensorType
-from bitconv.kernels.registry import KERNELS, SPREAD, WALK
+from bitconv.kernels.registry import KERNELS, WALK, WALK_TOGETHER
 from bitconv.operators import Softmax, Transpose
 
 WARM = """
@@ -62,13 +62,13 @@ def test_afterwards_no_call_compiles_anything(model, tmp_path):
 
 def test_code_for_many_threads_is_part_of_it_on_one_core():
     model = Model(binary_resnet(), threads=1)
-    assert SPREAD in model.all_functions()
+    assert WALK_TOGETHER in model.all_functions()
     assert set(model.all_functions()) > set(model._functions())
 
 
 def test_a_model_whose_kernels_are_never_divided_needs_no_code_for_threads(model):
     functions = bitconv.load(model).all_functions()
-    assert SPREAD not in functions
+    assert WALK_TOGETHER not in functions
     assert "softmax" in functions
     assert set(functions) <= {WALK, *KERNELS}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from bitconv.kernels.records import INSTRUCTION
 from bitconv.kernels.registry import KERNELS
 from bitconv.kernels.scratch import SCRATCH_BYTES
 
-PARALLEL_SECONDS = 60e-6  # estimated work from which a step is worth waking other threads
-SHARE_SECONDS = 15e-6  # estimated work that a share has at least, unless there is one a thread
+PARALLEL_SECONDS = 60e-6  # estimated work from which a plan is worth waking other threads
+SHARE_SECONDS = 10e-6  # estimated work of a share at least
 SHARES_OF_A_THREAD = 8  # at most
 
 
@@ -132,6 +132,7 @@ class PlanBuilder:
         self.images, self.threads = images, threads
         self.constants = ConstantPool()
         self._steps: list[Step] = []
+        self._seconds_divided = 0.0
         self._constants_read = 0  # bytes of the constants of all steps so far
         self._buffers: list[Buffer] = []
         self._links: list[tuple[NDArray[np.void], int, str, Address]] = []
@@ -171,7 +172,7 @@ class PlanBuilder:
         One name may be read from memory of several layouts; all of it lives until the step is done.
         What was put among the constants since the step before counts as its own.
         """
-        shares = self._shares(seconds * self.images) if KERNELS[kernel].divisible else 1
+        shares = self._divide(seconds * self.images) if KERNELS[kernel].divisible else 1
         parameters = self._fill(KERNELS[kernel].parameters, records)
         if "scratch" in (parameters.dtype.names or ()):
             threads = self.threads if shares > 1 else 1
@@ -214,9 +215,12 @@ class PlanBuilder:
         arena_bytes = place(self._buffers)
         for array, index, field, target in self._links:
             array[field][index] = target.resolve()
+        steps = self._steps
+        if self._seconds_divided < PARALLEL_SECONDS:
+            steps = [replace(step, shares=1) for step in steps]
         places = {name: Place(value.layout, value.buffer.start) for name, value in values.items()}
         return Plan(
-            tuple(self._steps),
+            tuple(steps),
             self.constants.block(),
             arena_bytes,
             places,
@@ -224,16 +228,16 @@ class PlanBuilder:
             self.threads,
         )
 
-    def _shares(self, seconds: float) -> int:
-        """How many shares some work is divided into: several a thread, where there are several.
+    def _divide(self, seconds: float) -> int:
+        """How many shares some work is divided into, if possible several for every thread.
 
         A thread that is done takes another share, so one that was slower, or that another program
         kept waiting, does fewer of them.
         """
-        if self.threads == 1 or seconds < PARALLEL_SECONDS:
+        if self.threads == 1 or seconds < 2 * SHARE_SECONDS:
             return 1
-        of_a_thread = round(seconds / (self.threads * SHARE_SECONDS))
-        return self.threads * min(max(of_a_thread, 1), SHARES_OF_A_THREAD)
+        self._seconds_divided += seconds
+        return min(int(seconds / SHARE_SECONDS), self.threads * SHARES_OF_A_THREAD)
 
     def _buffer(self, size: int) -> Buffer:
         step = len(self._steps)

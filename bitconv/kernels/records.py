@@ -62,11 +62,11 @@ class Opcode(enum.IntEnum):
 
 
 # A kernel to call: addresses of code and records, for one process; into how many shares its work is
-# divided for several threads, and how many of them have been taken.
+# divided for several threads, and how many of them have been taken, and done, in this run.
 CALL = np.dtype(
     _integers(
         *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
-        *("shares", "shares_taken"),
+        *("shares", "shares_taken", "shares_done"),
     )
 )
 

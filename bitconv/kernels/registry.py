@@ -65,15 +65,15 @@ KERNELS = {
 }
 
 WALK = "walk"  # the loop over the steps of a plan
-SPREAD = "spread"  # the loop over threads
+WALK_TOGETHER = "walk_together"  # the same on several threads
 PROGRAM = "run_program"  # what follows a kernel
 ENCODE, DECODE = "encode_strips", "decode_strips"  # maps in no arena
 
 # Functions besides KERNELS: their modules, and for those that Python calls, which of their
 # arguments are arrays ("a") and which are integers ("i").
 _HOMES: dict[str, tuple[str, str | None]] = {
-    WALK: ("walk", 9 * "i"),
-    SPREAD: ("spread", None),
+    WALK: ("walk", 7 * "i"),
+    WALK_TOGETHER: ("walk", 8 * "i"),
     PROGRAM: ("program", None),
     ENCODE: ("map_coding", 5 * "a"),
     DECODE: ("map_coding", 5 * "a"),
@@ -118,7 +118,7 @@ def link(record: NDArray[np.void], functions: Mapping[str, str]) -> None:
 def needed_functions(name: str, functions: Iterable[str], in_parallel: bool) -> list[str]:
     """What must be compiled before WALK can call a kernel that calls some functions of codecs."""
     program = [PROGRAM] if KERNELS[name].runs_program else []
-    return [name, *functions, *program, *([SPREAD] if in_parallel else [])]
+    return [name, *functions, *program, *([WALK_TOGETHER] if in_parallel else [])]
 
 
 def is_ready(name: str) -> bool:
@@ -156,8 +156,6 @@ def _signature(name: str) -> tuple[Any, ...]:
             return (octets, octets, octets)
     if name in (ENCODE, DECODE):
         return (floats, octets, octets, octets, octets)
-    if name == SPREAD:
-        return (int64, octets, octets, octets, octets, *(int64,) * 5)
     if name == PROGRAM:
         return (
             octets, octets, octets, floats, int64, int64, int64, int64,
@@ -165,7 +163,7 @@ def _signature(name: str) -> tuple[Any, ...]:
         )  # fmt: skip
     if name in _HOMES:
         return (int64,) * len(_HOMES[name][1] or "")
-    return (octets, octets, octets, octets, *(int64,) * 5)
+    return (*(octets,) * 4, *(int64,) * 5)
 
 
 def _after_fork() -> None:

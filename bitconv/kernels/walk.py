@@ -1,50 +1,93 @@
-"""Walking the steps of a plan in compiled code: a call from Python costs more than a small step."""
+"""Walking the steps of a plan in compiled code: a call from Python costs more than a small step.
+
+Several threads walk side by side. Each takes the next share of a step as long as there is one, and
+goes on when all shares are done, whoever did them. So a thread whose core is slower, or that comes
+late because another program has it, does fewer, and one thread alone would come to the end as well.
+"""
 
 from __future__ import annotations
 
-from bitconv.kernels.jit import kernel
-from bitconv.kernels.linking import call_address
+import numpy as np
+from numba import prange
+
+from bitconv.kernels.jit import kernel, subroutine
+from bitconv.kernels.linking import call_address, fails_at
 from bitconv.kernels.records import CALL
+from bitconv.kernels.turns import add_done, take_number, wait_for
 from bitconv.kernels.views import bytes_at, seen_as
 
 CALL_BYTES = CALL.itemsize
-_, SHARES_TAKEN = CALL.fields["shares_taken"]  # its offset
+TAKEN, DONE = CALL_BYTES - 16, CALL_BYTES - 8  # bytes to the last two fields
+FAILED = 2**32  # more than there are shares
 
 
 @kernel
-def walk(
-    calls,
-    count,
-    spread,
-    arena_start,
-    arena_bytes,
-    constants_start,
-    constants_bytes,
-    images,
-    threads,
-):
-    """Call one kernel after the other, those with several shares on `threads` if there are several.
+def walk(calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images):
+    """Call one kernel after the other, each for all of its work.
 
     Parameters
     ----------
     calls, count : int
         Address and number of CALL records.
-    spread : int
-        The address of the loop over threads; not used where nothing is divided.
     arena_start, arena_bytes, constants_start, constants_bytes : int
         Where both lie, and how long they are.
+    images : int
     """
     arena = bytes_at(arena_start, arena_bytes)
     constants = bytes_at(constants_start, constants_bytes)
     steps = seen_as(bytes_at(calls, count * CALL_BYTES), CALL)
-    for index in range(len(steps)):
+    for index in range(count):
         step = steps[index]
-        parameters = bytes_at(step.parameters, step.parameter_bytes)
-        program = bytes_at(step.program, step.program_bytes)
+        parameters, program = records_of(step)
         records = (arena, constants, parameters, program, step.run_program)
-        if step.shares > 1 and threads > 1:
-            step.shares_taken = 0
-            taken = calls + index * CALL_BYTES + SHARES_TAKEN
-            call_address(spread, (step.kernel, *records, images, threads, step.shares, taken))
-        else:
-            call_address(step.kernel, (*records, images, 0, 0, 1))
+        call_address(step.kernel, (*records, images, 0, 0, 1))
+
+
+@kernel(parallel=True)
+def walk_together(
+    calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images, threads
+):
+    """Do what `walk` does, on several threads."""
+    steps = seen_as(bytes_at(calls, count * CALL_BYTES), CALL)
+    for index in range(count):
+        steps[index].shares_taken = 0
+        steps[index].shares_done = 0
+    for thread in prange(threads):
+        walk_as(
+            np.int64(thread),  # it is unsigned, and with a signed number would become a float
+            calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images,
+        )  # fmt: skip
+    for index in range(count):
+        if steps[index].shares_done >= FAILED:
+            raise IndexError("a kernel met an index out of bounds")
+
+
+@subroutine
+def walk_as(
+    thread, calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images
+):
+    """Do the shares that this thread comes by."""
+    arena = bytes_at(arena_start, arena_bytes)
+    constants = bytes_at(constants_start, constants_bytes)
+    steps = seen_as(bytes_at(calls, count * CALL_BYTES), CALL)
+    for index in range(count):
+        step = steps[index]
+        taken, done = calls + index * CALL_BYTES + TAKEN, calls + index * CALL_BYTES + DONE
+        parameters, program = records_of(step)
+        records = (arena, constants, parameters, program, step.run_program)
+        scratch = thread if step.shares > 1 else 0  # there is one for each thread, or one
+        share = take_number(taken)
+        while share < step.shares:
+            failed = fails_at(step.kernel, (*records, images, scratch, share, step.shares))
+            add_done(done, FAILED if failed else 1)
+            share = take_number(taken)
+        wait_for(done, step.shares)
+
+
+@subroutine
+def records_of(step):
+    """The parameters and the program of a step, as bytes."""
+    return (
+        bytes_at(step.parameters, step.parameter_bytes),
+        bytes_at(step.program, step.program_bytes),
+    )

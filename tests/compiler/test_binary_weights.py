@@ -271,6 +271,7 @@ def test_a_file_of_binary_weights_gives_the_same_network(tmp_path):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_the_work(monkeypatch, threads):
     monkeypatch.setattr("bitconv.compiler.builder.PARALLEL_SECONDS", 0.0)
+    monkeypatch.setattr("bitconv.compiler.builder.SHARE_SECONDS", 1e-12)
     rng = np.random.default_rng(threads)
     operator = BinaryConv2d(random_bits(rng, 70, 3, 3, 20), grid(rng, 70, 20, 8, 9), padding=1)
     graph = chain((9, 9, 20), operator, signs(70))

@@ -237,6 +237,7 @@ def test_a_value_added_to_itself_and_read_twice_is_exact():
 )
 def test_a_value_that_a_step_reads_from_two_memories_is_exact(nodes, threads, monkeypatch):
     monkeypatch.setattr(builder, "PARALLEL_SECONDS", 0.0)
+    monkeypatch.setattr(builder, "SHARE_SECONDS", 1e-12)
     graph = graph_of((16, 16, 3), *nodes, kind="uint8", outputs=(nodes[-1].name, nodes[-2].name))
     assert_engine_is_exact(graph, images(np.random.default_rng(6), graph), threads=threads)
 

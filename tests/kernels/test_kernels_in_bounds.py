@@ -265,6 +265,7 @@ def test_pointwise_chains_and_maps_of_scales(channels, at_end):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_whole_network_on_any_number_of_threads(monkeypatch, threads, at_end):
     monkeypatch.setattr("bitconv.compiler.builder.PARALLEL_SECONDS", 0.0)
+    monkeypatch.setattr("bitconv.compiler.builder.SHARE_SECONDS", 1e-12)
     assert_stays_inside(binary_resnet(9, 20), at_end, count=3, threads=threads)
 
 

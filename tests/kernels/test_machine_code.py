@@ -170,6 +170,7 @@ PARALLEL = """
     from small_networks import binary_resnet, pictures
 
     builder.PARALLEL_SECONDS = 0.0
+    builder.SHARE_SECONDS = 1e-12
     graph = binary_resnet()
     batch = pictures(graph, 3)
     model = Model(graph, threads=2)

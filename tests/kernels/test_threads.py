@@ -24,6 +24,7 @@ on_every_layer = pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
 def always_parallel(monkeypatch):
     """Small networks spread over threads, too."""
     monkeypatch.setattr("bitconv.compiler.builder.PARALLEL_SECONDS", 0.0)
+    monkeypatch.setattr("bitconv.compiler.builder.SHARE_SECONDS", 1e-12)
 
 
 PREPARE = """
@@ -35,6 +36,7 @@ PREPARE = """
     from small_networks import binary_resnet, pictures
 
     builder.PARALLEL_SECONDS = 0.0
+    builder.SHARE_SECONDS = 1e-12
     graph = binary_resnet(10, 64)
     batch = pictures(graph, 3)
 

@@ -1,0 +1,87 @@
+"""What the threads of a run tell each other: who does which share, and when a step is done."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from bitconv.kernels.instructions import instruction
+from bitconv.kernels.jit import subroutine
+from bitconv.kernels.microkernel import I32, I64, call_llvm
+
+PAUSES = 3000  # some 50 microseconds, before a waiting thread offers its core to others
+_YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+
+
+@instruction
+def take_number(_context: Any, place: Any) -> Any:
+    """The int64 at an address; whoever asks next gets one more."""
+
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+        return builder.atomic_rmw("add", _pointer(builder, values[0]), I64(1), "monotonic")
+
+    return types.int64(place), codegen
+
+
+@instruction
+def add_done(_context: Any, place: Any, number: Any) -> Any:
+    """Add to the int64 at an address; who waits for it sees all that was written before."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+        builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "release")
+        return context.get_dummy_value()
+
+    return types.none(place, types.int64), codegen
+
+
+@subroutine
+def wait_for(place, number):
+    """Return once the int64 at an address is at least `number`."""
+    turns = 0
+    while _done(place) < number:
+        if turns < PAUSES:
+            turns += 1
+            _pause()
+        else:
+            _offer_core()
+
+
+@instruction
+def _done(_context: Any, place: Any) -> Any:
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+        return builder.load_atomic(_pointer(builder, values[0]), "acquire", 8)
+
+    return types.int64(place), codegen
+
+
+@instruction
+def _pause(_context: Any) -> Any:
+    """Tell the core that a loop waits."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> ir.Value:
+        architecture = builder.module.triple.partition("-")[0]
+        if architecture in ("aarch64", "arm64"):
+            call_llvm(builder, "llvm.aarch64.isb", ir.VoidType(), I32(15))
+        elif architecture in ("x86_64", "i686"):
+            call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType())
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@instruction
+def _offer_core(_context: Any) -> Any:
+    """Let another thread or program run on this core, if one waits for it."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> ir.Value:
+        call_llvm(builder, _YIELD, I32)
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+def _pointer(builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
+    return builder.inttoptr(place, I64.as_pointer())
