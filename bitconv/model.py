@@ -292,7 +292,7 @@ class Model:
         prepared, workspace = self._executed(self._kind_of(batch), 1, (), batch)
         prepared.workspaces.append(workspace)
 
-        def run_steps() -> list[int]:
+        def run_steps() -> list[float]:
             workspace = prepared.take_workspace()
             times = workspace.run_timed(self._input_name, batch)
             prepared.workspaces.append(workspace)

@@ -13,7 +13,6 @@ from bitconv.graph import Graph
 from bitconv.roofline import Roofline, measure_roofline
 from bitconv.text import printable, short_count, table
 
-NANOSECOND = 1e-9
 GIGA = 1e9
 
 
@@ -108,7 +107,7 @@ class Profile:
 def profile_steps(
     graph: Graph,
     plan: Plan,
-    run_steps: Callable[[], Sequence[int]],
+    run_steps: Callable[[], Sequence[float]],
     run_whole: Callable[[], object],
     repeats: int,
 ) -> Profile:
@@ -120,7 +119,7 @@ def profile_steps(
     plan : Plan
         Of that graph, for one image.
     run_steps : callable
-        Runs the plan; the nanoseconds that every step took.
+        Runs the plan; the seconds that every step took.
     run_whole : callable
         Does all that a user waits for.
     repeats : int
@@ -134,7 +133,7 @@ def profile_steps(
         started = time.perf_counter()
         run_whole()
         whole.append(time.perf_counter() - started)
-    seconds = [NANOSECOND * median(step_times) for step_times in zip(*times, strict=True)]
+    seconds = [median(step_times) for step_times in zip(*times, strict=True)]
     threads = _threads(plan)
     layers = _layers_by_step(graph, plan)
     steps = [

@@ -1,5 +1,7 @@
 """Walking the steps of a plan over an arena."""
 
+import time
+
 import numpy as np
 import pytest
 from engine import chain, images, random_bits, random_norm, reference_values, signs, value_in
@@ -68,15 +70,21 @@ def test_an_image_of_floats_is_put_where_the_first_layer_reads_it(padding):
         np.testing.assert_array_equal(value_in(workspace, graph, "node0", count), expected)
 
 
-def test_a_timed_run_computes_the_same_and_has_a_time_for_every_step():
-    graph = binary_resnet()
-    plan = compile_graph(graph, images=2)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_timed_run_computes_the_same_and_has_a_time_for_every_step(threads, monkeypatch):
+    monkeypatch.setattr("bitconv.compiler.builder.PARALLEL_SECONDS", 0.0)
+    graph = binary_resnet(64, 64)
+    plan = compile_graph(graph, images=2, threads=threads)
     batch = images(np.random.default_rng(4), graph, 2)
     plain, timed = Workspace(plan), Workspace(plan)
     plain.run("image", batch)
+    timed.run_timed("image", batch)  # measures the clock
+    started = time.perf_counter()
     times = timed.run_timed("image", batch)
+    whole = time.perf_counter() - started
     assert len(times) == len(plan.steps)
     assert min(times) > 0
+    assert whole / 10 < sum(times) < 1.1 * whole  # one step after the other, in seconds
     expected, found = (value_in(workspace, graph, "scores", 2) for workspace in (plain, timed))
     np.testing.assert_array_equal(found, expected)
 

@@ -16,8 +16,8 @@ from bitconv.kernels.records import INSTRUCTION
 from bitconv.kernels.registry import KERNELS
 from bitconv.kernels.scratch import SCRATCH_BYTES
 
-PARALLEL_SECONDS = 60e-6  # estimated work from which a plan is worth waking other threads
-SHARE_SECONDS = 10e-6  # estimated work of a share at least
+PARALLEL_SECONDS = 500e-6  # estimated work from which a plan is worth several threads
+SHARE_SECONDS = 5e-6  # estimated work of a share at least
 SHARES_OF_A_THREAD = 8  # at most
 
 

@@ -144,6 +144,12 @@ def add_to(builder: ir.IRBuilder, cell: ir.Value, value: ir.Value) -> None:
     builder.store(builder.add(builder.load(cell), value), cell)
 
 
+def architecture(builder: ir.IRBuilder) -> str:
+    """The family of processors that code is made for: ``x86``, ``arm64`` or another name."""
+    name = builder.module.triple.partition("-")[0]
+    return {"x86_64": "x86", "i686": "x86", "aarch64": "arm64"}.get(name, name)
+
+
 def call_llvm(builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value) -> Any:
     """Call one of LLVM's intrinsics."""
     function = ir.FunctionType(result, [argument.type for argument in arguments])

@@ -61,12 +61,13 @@ class Opcode(enum.IntEnum):
     RESCALE = 11  # x · v[channel] · factor[channel] + offset[channel]
 
 
-# A kernel to call: addresses of code and records, for one process; into how many shares its work is
-# divided for several threads, and how many of them have been taken, and done, in this run.
+# A kernel to call. Of the last run: how many shares of its work were taken and how many done, and
+# the ticks of the clock when the first was begun and the last one done. Then into how many shares
+# several threads divide it, and addresses of code and records, for one process.
 CALL = np.dtype(
     _integers(
+        *("taken", "done", "begun", "ended", "shares"),
         *("kernel", "run_program", "parameters", "parameter_bytes", "program", "program_bytes"),
-        *("shares", "shares_taken", "shares_done"),
     )
 )
 

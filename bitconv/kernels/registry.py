@@ -83,6 +83,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     **{f"unpack_{name}": (coder.module, None) for name, coder in CODERS.items()},
     **{f"quantize_{name}": (module, None) for name, module in TRANSFORMS.items()},
     **{f"restore_{name}": (module, None) for name, module in TRANSFORMS.items()},
+    "read_clock": ("clock", ""),
     "popcount_chains": ("roofline", "ii"),
     "multiply_chains": ("roofline", "ii"),
 }

@@ -10,7 +10,7 @@ from numba import types
 
 from bitconv.kernels.instructions import instruction
 from bitconv.kernels.jit import subroutine
-from bitconv.kernels.microkernel import I32, I64, call_llvm
+from bitconv.kernels.microkernel import I32, I64, architecture, call_llvm
 
 PAUSES = 3000  # some 50 microseconds, before a waiting thread offers its core to others
 _YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -28,13 +28,16 @@ def take_number(_context: Any, place: Any) -> Any:
 
 @instruction
 def add_done(_context: Any, place: Any, number: Any) -> Any:
-    """Add to the int64 at an address; who waits for it sees all that was written before."""
+    """Add to the int64 at an address, and give the sum.
 
-    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
-        builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "release")
-        return context.get_dummy_value()
+    Who waits for it sees all that this thread wrote before.
+    """
 
-    return types.none(place, types.int64), codegen
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+        before = builder.atomic_rmw("add", _pointer(builder, values[0]), values[1], "release")
+        return builder.add(before, values[1])
+
+    return types.int64(place, types.int64), codegen
 
 
 @subroutine
@@ -62,11 +65,11 @@ def _pause(_context: Any) -> Any:
     """Tell the core that a loop waits."""
 
     def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> ir.Value:
-        architecture = builder.module.triple.partition("-")[0]
-        if architecture in ("aarch64", "arm64"):
-            call_llvm(builder, "llvm.aarch64.isb", ir.VoidType(), I32(15))
-        elif architecture in ("x86_64", "i686"):
-            call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType())
+        match architecture(builder):
+            case "x86":
+                call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType())
+            case "arm64":
+                call_llvm(builder, "llvm.aarch64.isb", ir.VoidType(), I32(15))
         return context.get_dummy_value()
 
     return types.none(), codegen

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from bitconv.kernels.clock import ticks
 from bitconv.kernels.jit import kernel, subroutine
 from bitconv.kernels.linking import call_address, fails_at
 from bitconv.kernels.records import CALL
@@ -17,7 +18,7 @@ from bitconv.kernels.turns import add_done, take_number, wait_for
 from bitconv.kernels.views import bytes_at, seen_as
 
 CALL_BYTES = CALL.itemsize
-TAKEN, DONE = CALL_BYTES - 16, CALL_BYTES - 8  # bytes to the last two fields
+TAKEN, DONE = 0, 8  # where those fields lie in a CALL
 FAILED = 2**32  # more than there are shares
 
 
@@ -40,7 +41,9 @@ def walk(calls, count, arena_start, arena_bytes, constants_start, constants_byte
         step = steps[index]
         parameters, program = records_of(step)
         records = (arena, constants, parameters, program, step.run_program)
+        step.begun = ticks()
         call_address(step.kernel, (*records, images, 0, 0, 1))
+        step.ended = ticks()
 
 
 @kernel(parallel=True)
@@ -50,15 +53,15 @@ def walk_together(
     """Do what `walk` does, on several threads."""
     steps = seen_as(bytes_at(calls, count * CALL_BYTES), CALL)
     for index in range(count):
-        steps[index].shares_taken = 0
-        steps[index].shares_done = 0
+        steps[index].taken = 0
+        steps[index].done = 0
     for thread in prange(threads):
         walk_as(
             np.int64(thread),  # it is unsigned, and with a signed number would become a float
             calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images,
         )  # fmt: skip
     for index in range(count):
-        if steps[index].shares_done >= FAILED:
+        if steps[index].done >= FAILED:
             raise IndexError("a kernel met an index out of bounds")
 
 
@@ -78,8 +81,11 @@ def walk_as(
         scratch = thread if step.shares > 1 else 0  # there is one for each thread, or one
         share = take_number(taken)
         while share < step.shares:
+            if share == 0:
+                step.begun = ticks()
             failed = fails_at(step.kernel, (*records, images, scratch, share, step.shares))
-            add_done(done, FAILED if failed else 1)
+            if add_done(done, FAILED if failed else 1) == step.shares:
+                step.ended = ticks()
             share = take_number(taken)
         wait_for(done, step.shares)
 

@@ -82,11 +82,25 @@ def test_compiling_twice_gives_the_same_plan(shipped):
 def test_only_large_steps_of_a_plan_for_several_threads_are_parallel():
     graph = binary_resnet(size=64, channels=64)
     assert not compile_graph(graph, threads=1).has_parallel_steps
-    plan = compile_graph(graph, threads=2)
+    plan = compile_graph(graph, images=4, threads=2)
     parallel = {name for step in plan.steps if step.parallel for name in step.nodes}
     assert {"stem", "conv0"} <= parallel
     (dense,) = (node.name for node in graph.nodes if isinstance(node.operator, Dense))
     assert dense not in parallel
+
+
+def test_a_small_plan_is_for_one_thread():
+    assert not compile_graph(binary_resnet(), threads=2).has_parallel_steps
+
+
+def test_a_larger_step_has_more_shares_up_to_several_a_thread(monkeypatch):
+    monkeypatch.setattr(builder, "PARALLEL_SECONDS", 0.0)
+    graph = binary_resnet(16, 32)  # a stem of two shares' work
+    shares = [
+        next(step.shares for step in plan.steps if "stem" in step.nodes)
+        for plan in (compile_graph(graph, images=images, threads=2) for images in (1, 2, 4, 16))
+    ]
+    assert shares == [1, 2, 4, 2 * builder.SHARES_OF_A_THREAD]
 
 
 def test_a_plan_prints_a_line_a_step():

@@ -123,17 +123,20 @@ def test_the_engine_is_exact_with_every_index_checked():
     )
 
 
-def test_a_checked_index_that_strays_is_an_error():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_checked_index_that_strays_is_an_error(threads):
     output_of(
-        """
+        f"""
         import pytest
-        from bitconv.compiler import compile_graph
+        from bitconv.compiler import builder, compile_graph
         from bitconv.executor import Workspace
         from small_networks import binary_resnet, pictures
 
+        builder.PARALLEL_SECONDS, builder.SHARE_SECONDS = 0.0, 1e-12
         graph = binary_resnet()
-        plan = compile_graph(graph)
-        steps = {step.kernel: step.parameters for step in plan.steps}
+        plan = compile_graph(graph, threads={threads})
+        assert plan.has_parallel_steps == ({threads} > 1)
+        steps = dict((step.kernel, step.parameters) for step in plan.steps)
         for kernel, field in (("binary_conv2d", "row_classes"), ("pointwise", "table")):
             array = steps[kernel]
             before = array[field].copy()

@@ -120,6 +120,26 @@ def test_at_least_one_thread_is_usable():
     assert 1 <= threads.usable_threads() <= (os.cpu_count() or 1)
 
 
+def test_one_thread_does_the_work_of_all_that_do_not_come():
+    run_alone(
+        """
+        import numpy as np
+        import numba
+        from bitconv import Model
+        from bitconv.compiler import builder
+        from small_networks import binary_resnet, pictures
+
+        builder.PARALLEL_SECONDS, builder.SHARE_SECONDS = 0.0, 1e-12
+        graph = binary_resnet()
+        batch = pictures(graph, 3)
+        assert numba.config.NUMBA_NUM_THREADS == 1
+        expected = Model(graph, threads=1).predict(batch)
+        assert np.array_equal(Model(graph, threads=4).predict(batch), expected)
+        """,
+        NUMBA_NUM_THREADS="1",
+    )
+
+
 @pytest.mark.parametrize(("told", "usable"), [("1", 1), ("many", None), ("", None)])
 def test_numba_s_number_of_threads_counts_before_numba_is_imported(told, usable):
     script = """

@@ -1,0 +1,34 @@
+"""The processor's own clock, which compiled code reads in nanoseconds.
+
+It counts ticks of an unknown length, the same on all cores and at all times.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from bitconv.kernels.instructions import instruction
+from bitconv.kernels.jit import kernel
+from bitconv.kernels.microkernel import I64, architecture, call_llvm
+
+
+@instruction
+def ticks(_context: Any) -> Any:
+    """The ticks since some moment."""
+
+    def codegen(_context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> ir.Value:
+        if architecture(builder) == "arm64":  # its cycle counter is not for programs
+            read = ir.FunctionType(I64, [])
+            return builder.asm(read, "mrs $0, cntvct_el0", "=r", [], side_effect=True)
+        return call_llvm(builder, "llvm.readcyclecounter", I64)
+
+    return types.int64(), codegen
+
+
+@kernel
+def read_clock():
+    """What `ticks` gives, for Python."""
+    return ticks()
