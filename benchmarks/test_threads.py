@@ -19,7 +19,7 @@ from timings import Timings
 import bitconv
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-RUNS = 200  # a turn
+TURNS, RUNS = 10, 20  # of each number of threads, in a process
 SIZE = 224
 LAYERS = ("tbb", "omp", "workqueue")
 NEIGHBOURS = {False: "alone", True: "beside a busy neighbour"}
@@ -32,23 +32,24 @@ from bitconv import Model
 from bitconv.kernels.threads import threading_layer
 from resnet18 import resnet18
 
-size, runs = int(sys.argv[1]), int(sys.argv[2])
+size, turns, runs = map(int, sys.argv[1:])
 try:
     threading_layer()
 except ValueError:  # what Numba raises where a layer's library is not there
     sys.exit(3)
 graph = resnet18(size, binary=True)
 image = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype(np.float32)
-result = {}
-for threads in (1, 2):
-    model = Model(graph, threads=threads)
+models = {threads: Model(graph, threads=threads) for threads in (1, 2)}
+result = {threads: [] for threads in models}
+for model in models.values():
     for _ in range(5):
         model.predict(image)
-    seconds = result[threads] = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        model.predict(image)
-        seconds.append(time.perf_counter() - started)
+for _ in range(turns):  # in turn, as other machines on the same processor come and go
+    for threads, model in models.items():
+        for _ in range(runs):
+            started = time.perf_counter()
+            model.predict(image)
+            result[threads].append(time.perf_counter() - started)
 print(json.dumps(result))
 """
 
@@ -64,11 +65,11 @@ def busy_neighbour() -> Iterator[None]:
         process.wait()
 
 
-def measure(layer: str, runs: int) -> dict[str, list[float]]:
+def measure(layer: str, turns: int, runs: int) -> dict[str, list[float]]:
     """The seconds of every run, by the number of threads."""
     paths = (str(Path(bitconv.__file__).parents[1]), str(TESTS))
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(SIZE), str(runs)],
+        [sys.executable, "-c", CHILD, str(SIZE), str(turns), str(runs)],
         env=os.environ | {"NUMBA_THREADING_LAYER": layer, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
@@ -87,7 +88,7 @@ def measure(layer: str, runs: int) -> dict[str, list[float]]:
 def test_threads(request: pytest.FixtureRequest, timings: Timings, layer: str, busy: bool) -> None:
     measured = not request.config.getoption("benchmark_disable")
     with busy_neighbour() if busy else nullcontext():
-        result = measure(layer, RUNS if measured else 1)
+        result = measure(layer, TURNS, RUNS) if measured else measure(layer, 1, 1)
     if measured:
         for threads, seconds in result.items():
             timings.add(("threads", f"{layer} {NEIGHBOURS[busy]}", threads), seconds)
