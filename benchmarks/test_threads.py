@@ -27,6 +27,7 @@ NO_LAYER = 3  # exit status
 
 CHILD = """
 import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from bitconv import Model
 from bitconv.kernels.threads import threading_layer
@@ -40,16 +41,25 @@ except ValueError:  # what Numba raises where a layer's library is not there
 graph = resnet18(size, binary=True)
 image = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype(np.float32)
 models = {threads: Model(graph, threads=threads) for threads in (1, 2)}
-result = {threads: [] for threads in models}
+result = {name: [] for name in ("1", "2", "1 twice at once")}
+
+def measure(model):
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        model.predict(image)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
 for model in models.values():
     for _ in range(5):
         model.predict(image)
-for _ in range(turns):  # in turn, as other machines on the same processor come and go
-    for threads, model in models.items():
-        for _ in range(runs):
-            started = time.perf_counter()
-            model.predict(image)
-            result[threads].append(time.perf_counter() - started)
+with ThreadPoolExecutor(2) as pool:
+    for _ in range(turns):  # in turn, as what else the processor does comes and goes
+        for threads, model in models.items():
+            result[str(threads)] += measure(model)
+        for seconds in pool.map(measure, [models[1]] * 2):
+            result["1 twice at once"] += seconds
 print(json.dumps(result))
 """
 
@@ -66,7 +76,7 @@ def busy_neighbour() -> Iterator[None]:
 
 
 def measure(layer: str, turns: int, runs: int) -> dict[str, list[float]]:
-    """The seconds of every run, by the number of threads."""
+    """The seconds of every run, by the threads: one, two, and one beside another such run."""
     paths = (str(Path(bitconv.__file__).parents[1]), str(TESTS))
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(SIZE), str(turns), str(runs)],
@@ -90,5 +100,5 @@ def test_threads(request: pytest.FixtureRequest, timings: Timings, layer: str, b
     with busy_neighbour() if busy else nullcontext():
         result = measure(layer, TURNS, RUNS) if measured else measure(layer, 1, 1)
     if measured:
-        for threads, seconds in result.items():
-            timings.add(("threads", f"{layer} {NEIGHBOURS[busy]}", threads), seconds)
+        for side, seconds in result.items():
+            timings.add(("threads", f"{layer} {NEIGHBOURS[busy]}", side), seconds)
