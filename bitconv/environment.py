@@ -152,7 +152,7 @@ def _threading_layer() -> Fact:
             if chosen
             else "pip install 'bitconv[tbb]', or install OpenMP"
         )
-        advice = f"each parallel loop starts slowly; {remedy}"
+        advice = f"each run on several threads starts slowly; {remedy}"
     elif layer == "omp" and os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
         advice = "waking threads takes long; unset OMP_WAIT_POLICY"
     return Fact("threading layer", layer, advice)

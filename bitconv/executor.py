@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bitconv.bits import unpack_words
 from bitconv.compiler.plan import Place, Plan, aligned_bytes
+from bitconv.kernels.backoff import Backoff
 from bitconv.kernels.records import CALL, LENGTH_BYTES
 from bitconv.kernels.registry import (
     KERNELS,
@@ -61,6 +62,7 @@ class Workspace:
         self._walk_alone = function(WALK)
         if self._spreads:
             self._walk_together = function(WALK_TOGETHER)
+        self._backoff = Backoff()
         self._memory = (*_extent(self.arena), *_extent(plan.constants))
         self._maps: dict[str, NDArray[Any]] = {}
         self._rings: dict[str, list[NDArray[Any]]] = {}
@@ -126,7 +128,7 @@ class Workspace:
     @contextmanager
     def _threads(self) -> Iterator[int]:
         """What the steps run within; on how many threads."""
-        if self._spreads and may_run_parallel():
+        if self._spreads and may_run_parallel() and self._backoff.may_try():
             with parallel_region(self.plan.threads):
                 yield self.plan.threads
         else:
@@ -151,7 +153,8 @@ class Workspace:
         first = self._first_call + steps.start * CALL.itemsize
         count = steps.stop - steps.start
         if threads > 1:
-            self._walk_together(first, count, *self._memory, images, threads)
+            waited = self._walk_together(first, count, *self._memory, images, threads)
+            self._backoff.note(bool(waited))
         else:
             self._walk_alone(first, count, *self._memory, images)
 

@@ -90,7 +90,8 @@ class Model:
     graph : Graph
         With one input.
     threads : int, optional
-        Threads a call may use, at most the usable cores; all of them when not given.
+        Threads a call may use, at most the usable cores; all of them when not given. Small networks
+        run on one, and others do for a while when other programs have the cores.
     feature_maps : bool or "all"
         Keep the maps that have codecs encoded in memory: those that live beyond the step after
         the one that computes them, or all. The network is then one with these codecs in it, see
