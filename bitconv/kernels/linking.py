@@ -18,6 +18,8 @@ from numba.extending import intrinsic
 def _call(context: Any, builder: Any, signature: Any, values: Any, result: Any) -> tuple[Any, Any]:
     """Call an address with a tuple of arguments; the status, and what the function returned."""
     kinds = [unliteral(kind) for kind in signature.args[1].types]
+    # Numba makes a float of a signed and an unsigned number; it would arrive as rubbish.
+    assert not any(isinstance(kind, types.Float) for kind in kinds), kinds
     function_type = context.call_conv.get_function_type(result, kinds)
     function = builder.inttoptr(values[0], ir.PointerType(function_type))
     arguments = cgutils.unpack_tuple(builder, values[1])
