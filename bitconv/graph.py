@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bitconv.errors import GraphError
 from bitconv.parameters import plain, plain_integer, plain_shape
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bitconv.feature_maps.map_codec import MapCodec
     from bitconv.operators.operator import Operator
 
@@ -214,6 +216,23 @@ class Graph:
             for name in dict.fromkeys(node.inputs):
                 readers[name].append(node)
         return readers
+
+    def reference(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Every value, those of the inputs included, through the operators' NumPy definitions."""
+        values = dict(inputs)
+        for node in self.nodes:
+            values[node.name] = node.operator.reference(*(values[name] for name in node.inputs))
+        return values
+
+
+def needed_nodes(nodes: Sequence[Node], names: Iterable[str]) -> tuple[Node, ...]:
+    """Those of the nodes that the named values depend on, in the same order."""
+    needed, found = set(names), []
+    for node in reversed(nodes):
+        if node.name in needed:
+            found.append(node)
+            needed.update(node.inputs)
+    return tuple(reversed(found))
 
 
 def infer_types(inputs: Mapping[str, TensorType], nodes: Iterable[Node]) -> dict[str, TensorType]:

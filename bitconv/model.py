@@ -217,9 +217,8 @@ class Model:
     def reference(self, images: NDArray[Any]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """What `predict` returns, through the operators' NumPy definitions."""
         batch = self._checked(images)
-        values = {self._input_name: batch.astype(self._kind_of(batch), copy=False)}
-        for node in self._graph.nodes:
-            values[node.name] = node.operator.reference(*(values[i] for i in node.inputs))
+        image = batch.astype(self._kind_of(batch), copy=False)
+        values = self._graph.reference({self._input_name: image})
         outputs = self._graph.outputs
         if len(outputs) == 1:
             return values[outputs[0]]

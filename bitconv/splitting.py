@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bitconv.errors import EncodedMapError, InputError
 from bitconv.feature_maps.codec import Codec
-from bitconv.graph import Graph, Node, TensorType
+from bitconv.graph import Graph, Node, TensorType, needed_nodes
 from bitconv.model import Model
 from bitconv.operators import Sign
 from bitconv.prediction import Prediction
@@ -233,12 +233,8 @@ def _second(graph: Graph, after: str, names: set[str]) -> Graph:
 
 def _needed_for(graph: Graph, names: Iterable[str], until: Iterable[str]) -> set[str]:
     """The nodes that values are computed by, from but without those of `until` on."""
-    needed, found = set(names) - set(until), set()
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            found.add(node.name)
-            needed.update(set(node.inputs) - set(until))
-    return found
+    nodes = [node for node in graph.nodes if node.name not in until]
+    return {node.name for node in needed_nodes(nodes, names)}
 
 
 def _crossing(graph: Graph, after: str, before: set[str], behind: set[str]) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from bitconv.bits import BitArray
 from bitconv.errors import BitconvError, GraphError
-from bitconv.graph import Graph, Metadata, Node, Preparation, TensorType
+from bitconv.graph import Graph, Metadata, Node, Preparation, TensorType, needed_nodes
 from bitconv.operators import (
     ActivationScaleMap,
     Add,
@@ -310,17 +310,10 @@ def small_network() -> Graph:
     return Graph({"image": TensorType((6, 8, 3), "uint8")}, nodes)
 
 
-def evaluate(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
-    values = {"image": images}
-    for node in graph.nodes:
-        values[node.name] = node.operator.reference(*(values[name] for name in node.inputs))
-    return values
-
-
 def test_every_value_of_a_network_has_the_type_that_was_inferred():
     graph = small_network()
     images = np.random.default_rng(1).integers(0, 256, (3, 6, 8, 3)).astype(np.uint8)
-    for name, value in evaluate(graph, images).items():
+    for name, value in graph.reference({"image": images}).items():
         kind = graph.types[name].kind
         assert value.shape == (3, *graph.types[name].shape), name
         assert value.dtype == ("int8" if kind == "bits" else kind), name
@@ -329,14 +322,21 @@ def test_every_value_of_a_network_has_the_type_that_was_inferred():
 def test_a_batch_gives_what_its_images_give_one_by_one():
     graph = small_network()
     images = np.random.default_rng(2).integers(0, 256, (9, 6, 8, 3)).astype(np.uint8)
-    together = evaluate(graph, images)
+    together = graph.reference({"image": images})
     for index in range(len(images)):
-        alone = evaluate(graph, images[index : index + 1])
+        alone = graph.reference({"image": images[index : index + 1]})
         for name, value in alone.items():
             np.testing.assert_array_equal(together[name][index], value[0], err_msg=name)
 
 
 def test_an_empty_batch_stays_empty():
     graph = small_network()
-    values = evaluate(graph, np.zeros((0, 6, 8, 3), np.uint8))
+    values = graph.reference({"image": np.zeros((0, 6, 8, 3), np.uint8)})
     assert values["softmax"].shape == (0, 7)
+
+
+def test_what_a_value_depends_on_keeps_its_order():
+    nodes = small_network().nodes
+    assert [node.name for node in needed_nodes(nodes, ["k"])] == ["normalized", "stem", "norm", "k"]
+    assert needed_nodes(nodes, ["softmax"]) == nodes
+    assert needed_nodes(nodes, ["image"]) == ()

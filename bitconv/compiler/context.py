@@ -11,7 +11,7 @@ from bitconv.compiler.boxes import Box, copy, steps_of
 from bitconv.compiler.builder import PlanBuilder, Value, pointwise_record, stored_map
 from bitconv.compiler.parts import plan_parts
 from bitconv.compiler.plan import NO_RING, Layout, Ring
-from bitconv.graph import Graph, Node, TensorType
+from bitconv.graph import Graph, Node, TensorType, needed_nodes
 from bitconv.kernels.records import Opcode
 from bitconv.operators import BinaryConv2d, Conv2d
 from bitconv.operators.window import Window
@@ -63,7 +63,7 @@ class Context:
         Values that must be stored and survive: the outputs, and what the caller asked for.
     readers : dict of str to list of Node
         The live nodes that read a value.
-    nodes : list of Node
+    nodes : tuple of Node
         The nodes that the kept values depend on.
     values : dict of str to Value
         The values stored so far.
@@ -74,7 +74,7 @@ class Context:
     def __init__(self, graph: Graph, builder: PlanBuilder, kept: Iterable[str]) -> None:
         self.graph, self.builder = graph, builder
         self.kept = frozenset(kept)
-        self.nodes = live_nodes(graph, self.kept)
+        self.nodes = needed_nodes(graph.nodes, self.kept)
         self.readers: dict[str, list[Node]] = {name: [] for name in graph.types}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
@@ -206,13 +206,3 @@ class Context:
 
 def _covers(ring: Ring, needed: Ring) -> bool:
     return all(have >= need for have, need in zip(ring, needed, strict=True))
-
-
-def live_nodes(graph: Graph, kept: frozenset[str]) -> list[Node]:
-    """The nodes that the kept values depend on."""
-    needed, live = set(kept), []
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            live.append(node)
-            needed.update(node.inputs)
-    return live[::-1]

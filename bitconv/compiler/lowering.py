@@ -16,7 +16,7 @@ import numpy as np
 
 from bitconv.bits import pack_words
 from bitconv.compiler.builder import PlanBuilder, Value, at, pointwise_record
-from bitconv.compiler.context import Context, live_nodes, natural_layout
+from bitconv.compiler.context import Context, natural_layout
 from bitconv.compiler.convolutions import binary_convolution, convolution
 from bitconv.compiler.feature_maps import decode_map, encode_map
 from bitconv.compiler.fusion import Program
@@ -25,7 +25,7 @@ from bitconv.compiler.ordering import moved_terms_first
 from bitconv.compiler.plan import Plan
 from bitconv.compiler.pooled_signs import TurnedMaxPool2d, pool_signs
 from bitconv.errors import UnsupportedError
-from bitconv.graph import Graph, Node
+from bitconv.graph import Graph, Node, needed_nodes
 from bitconv.kernels.records import BLOCK_CHANNELS
 from bitconv.operators import (
     ActivationScaleMap,
@@ -85,7 +85,7 @@ def compile_graph(
     builder = PlanBuilder(images, threads)
     kept = frozenset((*graph.outputs, *keep))
     # A graph has nodes, even where its outputs are all inputs.
-    nodes = live_nodes(graph, kept) or list(graph.nodes)
+    nodes = needed_nodes(graph.nodes, kept) or graph.nodes
     pooled = pool_signs(graph, moved_terms_first(nodes), kept)
     context = Context(pooled.graph, builder, kept)
     for name, value in graph.inputs.items():

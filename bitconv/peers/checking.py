@@ -49,9 +49,7 @@ def difference(engine: Engine, graph: Graph, batch: NDArray[Any]) -> str:
 
 def reference_outputs(graph: Graph, batch: NDArray[Any]) -> list[NDArray[Any]]:
     """The outputs of a network with one input, by the operators' references."""
-    values = dict.fromkeys(graph.inputs, batch)
-    for node in graph.nodes:
-        values[node.name] = node.operator.reference(*(values[name] for name in node.inputs))
+    values = graph.reference(dict.fromkeys(graph.inputs, batch))
     return [values[name] for name in graph.outputs]
 
 

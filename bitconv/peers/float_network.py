@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitconv.errors import GraphError, UnsupportedError
-from bitconv.graph import Graph, Node
+from bitconv.graph import Graph, Node, needed_nodes
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Operator, Sign
 
 
@@ -37,7 +37,8 @@ def float_network(graph: Graph) -> Graph:
                 nodes.append(Node(node.name, operator, inputs))
     outputs = tuple(names.get(name, name) for name in graph.outputs)
     try:
-        return replace(graph, nodes=_needed(nodes, outputs), outputs=outputs)
+        needed = needed_nodes(nodes, outputs)  # nobody reads a map K any more
+        return replace(graph, nodes=needed, outputs=outputs)
     except GraphError as error:
         raise UnsupportedError(f"there is no float network of these layers: {error}") from error
 
@@ -64,13 +65,3 @@ def _float_layer(layer: BinaryConv2d | BinaryDense) -> Operator:
         padding=layer.padding,
         groups=layer.groups,
     )
-
-
-def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
-    """The nodes that the outputs depend on; nobody reads a map K any more."""
-    needed, kept = set(outputs), []
-    for node in reversed(nodes):
-        if node.name in needed:
-            kept.append(node)
-            needed.update(node.inputs)
-    return tuple(kept[::-1])

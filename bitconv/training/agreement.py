@@ -68,7 +68,7 @@ def compare(translation: Translation, images: NDArray[Any]) -> Agreement:
         chunk = images[first : first + CHUNK]
         values, sums = _pytorch_values(translation, chunk)
         theirs = _compare_layers(translation.graph, values, sums)
-        ours = _graph_values(translation.graph, chunk)
+        ours = translation.graph.reference({IMAGE: chunk})
         traced += _trace_labels(translation.graph, theirs, ours, first)
     return Agreement(len(images), len(images) - len(traced), tuple(traced))
 
@@ -141,14 +141,6 @@ def _pytorch_values(
     _expect_traced([values[name] for name in graph.outputs], as_tuple(outputs))
     sums = {translation.sums[step]: runs for step, runs in recorder.sums.items()}
     return {IMAGE: images, **values}, sums
-
-
-def _graph_values(graph: Graph, images: NDArray[Any]) -> Values:
-    """The value of every graph node through the references."""
-    values: Values = {IMAGE: images}
-    for node in graph.nodes:
-        values[node.name] = node.operator.reference(*(values[name] for name in node.inputs))
-    return values
 
 
 # --- Layer by layer --------------------------------------------------------------------------
