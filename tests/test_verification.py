@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine import chain, random_bits, random_norm, signs
+from engine import chain, graph_of, random_bits, random_norm, signs
 from small_networks import binary_resnet, pictures
 
 import bitconv
-from bitconv import Model
-from bitconv.operators import BinaryConv2d, Conv2d, Relu
+from bitconv import Model, Node
+from bitconv.operators import BinaryConv2d, Clip, Concat, Conv2d, Normalize, Relu
 
 
 @pytest.fixture
@@ -110,6 +110,29 @@ def test_a_network_that_ends_in_a_map_is_verified():
     found = model.verify(rng.normal(size=(3, 5, 5, 3)).astype(np.float32))
     assert found.ok
     assert found.images == 3
+
+
+def test_rounding_of_a_large_sum_may_show_where_the_sum_is_limited():
+    rng = np.random.default_rng(2)
+    sums = Conv2d(100 * rng.normal(size=(16, 3, 3, 64)))  # in the thousands
+    model = Model(chain((22, 22, 64), sums, Clip(-2.0, 2.0)), threads=1)
+    batch = rng.normal(size=(2, 22, 22, 64)).astype(np.float32)
+    found = model.verify(batch)
+    assert found.ok
+    assert found.steps[0].largest > 2e-5
+    damage(model, "conv2d", "weights", np.float32, lambda weight: weight + 50)
+    assert not model.verify(batch).ok
+
+
+def test_what_only_has_another_name_inside_a_step_is_verified():
+    nodes = (
+        Node("norm", Normalize([1.0], [2.0]), "x"),
+        Node("same", Concat(), ("norm",)),
+        Node("both", Concat(), ("x", "same")),
+    )
+    graph = graph_of((1, 7, 5), *nodes)
+    found = Model(graph).verify(np.ones((1, 1, 7, 5), np.float32))
+    assert found.ok
 
 
 def test_an_empty_batch_is_verified(model):
