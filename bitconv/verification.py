@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from bitconv.graph import Graph, Node
 from bitconv.operators import BinaryConv2d, BinaryDense, Conv2d, Dense, Softmax
+from bitconv.rounding import allowed_difference
 
 if TYPE_CHECKING:
     from bitconv.compiler import Step
-
-ROUNDING = 1e-5  # of the largest magnitude, for float sums whose order is not fixed
 
 # A value, and how far rounding may have moved each of its elements; None: not at all.
 Moved = tuple[NDArray[Any], NDArray[np.float64] | None]
@@ -191,8 +190,7 @@ class _Verifier:
         does.
         """
         if self._rounds(node):
-            largest = float(np.abs(expected).max(initial=0.0))
-            return np.full(expected.shape, ROUNDING * max(1.0, largest))
+            return allowed_difference(node.operator, [value for value, _ in inputs], expected)
         if all(moved is None for _, moved in inputs):
             return None
         ends = [

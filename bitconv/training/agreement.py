@@ -14,10 +14,10 @@ from torch import Tensor, fx
 from bitconv.errors import GraphError, InputError
 from bitconv.graph import Graph, Node
 from bitconv.operators import BatchNorm, BinaryConv2d, BinaryDense, Sign
+from bitconv.rounding import ROUNDING, allowed_difference
 from bitconv.training.layers import BinaryLayer
 from bitconv.training.translate import IMAGE, REFUSALS, Translation, as_tuple
 
-ROUNDING = 1e-5  # of the largest magnitude: above what float32 sums in any order differ
 CHUNK = 50  # images at a time
 
 Values = dict[str, NDArray[Any]]
@@ -163,21 +163,10 @@ def _compare_layers(graph: Graph, theirs: Values, sums: Mapping[str, list[NDArra
         if node.name not in theirs:
             values[node.name] = result
             continue
-        allowed = _allowed_difference(node, theirs[node.name])
+        is_sign = isinstance(node.operator, Sign)
+        allowed = 0.0 if is_sign else allowed_difference(node.operator, inputs, result)
         _expect_equal(node, result, theirs[node.name], allowed)
     return values
-
-
-def _allowed_difference(node: Node, theirs: NDArray[Any]) -> Any:
-    """How far a result may lie from PyTorch's: a number, or one a channel."""
-    if isinstance(node.operator, Sign):
-        return 0.0
-    largest = np.abs(theirs).max(initial=0.0)
-    if isinstance(node.operator, BatchNorm):
-        # Where a channel hardly varies, x·a and b are large and cancel.
-        _, offset = node.operator.factors()
-        largest = np.maximum(largest, np.abs(offset))
-    return ROUNDING * largest
 
 
 def _compare_sums(node: Node, signs: NDArray[Any], theirs: list[NDArray[Any]]) -> None:

@@ -17,8 +17,8 @@ from bitconv.convert.onnx.translation import Conversion
 from bitconv.convert.onnx.values import Value, natural_order
 from bitconv.errors import InputError, MissingPackageError, UnsupportedError
 from bitconv.model import Model
+from bitconv.rounding import ROUNDING
 from bitconv.text import printable
-from bitconv.verification import ROUNDING
 
 FARTHEST = 4  # images of the same label that are followed, those whose scores differ most
 MOST = 500  # images that are followed in all
