@@ -27,7 +27,7 @@ from bitconv.kernels.registry import (
     link,
     needed_functions,
 )
-from bitconv.kernels.threads import may_run_parallel, parallel_region
+from bitconv.kernels.threads import may_run_parallel, parallel_region, yielding_function
 
 _DTYPES = {"uint8": np.uint8, "float32": np.float32, "bits": np.uint64}
 
@@ -153,7 +153,8 @@ class Workspace:
         first = self._first_call + steps.start * CALL.itemsize
         count = steps.stop - steps.start
         if threads > 1:
-            waited = self._walk_together(first, count, *self._memory, images, threads)
+            team = threads, yielding_function()
+            waited = self._walk_together(first, count, *self._memory, images, *team)
             self._backoff.note(bool(waited))
         else:
             self._walk_alone(first, count, *self._memory, images)

@@ -73,7 +73,7 @@ ENCODE, DECODE = "encode_strips", "decode_strips"  # maps in no arena
 # arguments are arrays ("a") and which are integers ("i").
 _HOMES: dict[str, tuple[str, str | None]] = {
     WALK: ("walk", 7 * "i"),
-    WALK_TOGETHER: ("walk", 8 * "i"),
+    WALK_TOGETHER: ("walk", 9 * "i"),
     PROGRAM: ("program", None),
     ENCODE: ("map_coding", 5 * "a"),
     DECODE: ("map_coding", 5 * "a"),

@@ -8,6 +8,7 @@ started, or while other threads were in a region.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -70,6 +71,18 @@ def parallel_region(threads: int) -> Iterator[None]:
         finally:
             if during != before:
                 numba.set_num_threads(before)
+
+
+@cache
+def yielding_function() -> int:
+    """The address of the system's function that lets another thread or program have the core."""
+    if sys.platform == "win32":
+        function = ctypes.windll.kernel32.SwitchToThread
+    else:
+        function = ctypes.CDLL(None).sched_yield
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 @contextmanager

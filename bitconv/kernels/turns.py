@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from llvmlite import ir
@@ -12,8 +11,7 @@ from bitconv.kernels.instructions import instruction
 from bitconv.kernels.jit import subroutine
 from bitconv.kernels.microkernel import I32, I64, architecture, call_llvm
 
-PAUSES = 3000  # some 50 microseconds, before a waiting thread offers its core to others
-_YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+PAUSES = 3000  # some 50 microseconds, before a waiting thread lets others have its core
 
 
 @instruction
@@ -41,15 +39,18 @@ def add_done(_context: Any, place: Any, number: Any) -> Any:
 
 
 @subroutine
-def wait_for(place, number):
-    """Return once the int64 at an address is at least `number`."""
+def wait_for(place, number, yield_core):
+    """Return once the int64 at an address is at least `number`.
+
+    `yield_core` is the address of the system's function that lets others have the core.
+    """
     turns = 0
     while _done(place) < number:
         if turns < PAUSES:
             turns += 1
             _pause()
         else:
-            _offer_core()
+            _call_system(yield_core)
 
 
 @instruction
@@ -76,14 +77,15 @@ def _pause(_context: Any) -> Any:
 
 
 @instruction
-def _offer_core(_context: Any) -> Any:
-    """Let another thread or program run on this core, if one waits for it."""
+def _call_system(_context: Any, address: Any) -> Any:
+    """Call a C function without arguments."""
 
-    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, _values: Any) -> ir.Value:
-        call_llvm(builder, _YIELD, I32)
+    def codegen(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> ir.Value:
+        function = ir.FunctionType(I32, [])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), [])
         return context.get_dummy_value()
 
-    return types.none(), codegen
+    return types.none(address), codegen
 
 
 def _pointer(builder: ir.IRBuilder, place: ir.Value) -> ir.Value:

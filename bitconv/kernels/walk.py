@@ -48,9 +48,10 @@ def walk(calls, count, arena_start, arena_bytes, constants_start, constants_byte
 
 @kernel(parallel=True)
 def walk_together(
-    calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images, threads
-):
-    """Do what `walk` does, on several threads.
+    calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images, threads,
+    yield_core,
+):  # fmt: skip
+    """Do what `walk` does, on several threads; see `wait_for` for `yield_core`.
 
     Returns
     -------
@@ -65,6 +66,7 @@ def walk_together(
         walk_as(
             np.int64(thread),  # it is unsigned, and with a signed number would become a float
             calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images,
+            yield_core,
         )  # fmt: skip
     for index in range(count):
         if steps[index].done >= FAILED:
@@ -75,8 +77,9 @@ def walk_together(
 
 @subroutine
 def walk_as(
-    thread, calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images
-):
+    thread, calls, count, arena_start, arena_bytes, constants_start, constants_bytes, images,
+    yield_core,
+):  # fmt: skip
     """Do the shares that this thread comes by."""
     arena = bytes_at(arena_start, arena_bytes)
     constants = bytes_at(constants_start, constants_bytes)
@@ -95,7 +98,7 @@ def walk_as(
             if add_done(done, FAILED if failed else 1) == step.shares:
                 step.ended = ticks()
             share = take_number(taken)
-        wait_for(done, step.shares)
+        wait_for(done, step.shares, yield_core)
 
 
 @subroutine
