@@ -186,8 +186,7 @@ class _Verifier:
     ) -> NDArray[np.float64] | None:
         """How far rounding may move each element of a value; None where not at all.
 
-        What comes behind a float sum, activations, norms and signs, moves the most where its input
-        does.
+        Activations, norms, pools and signs behind a float sum are furthest off where their input is.
         """
         if self._rounds(node):
             return allowed_difference(node.operator, [value for value, _ in inputs], expected)
