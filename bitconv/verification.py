@@ -186,7 +186,7 @@ class _Verifier:
     ) -> NDArray[np.float64] | None:
         """How far rounding may move each element of a value; None where not at all.
 
-        Activations, norms, pools and signs behind a float sum are furthest off where their input is.
+        Activations, norms, pools and signs behind a float sum are the furthest off where it is.
         """
         if self._rounds(node):
             return allowed_difference(node.operator, [value for value, _ in inputs], expected)
