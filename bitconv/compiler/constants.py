@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitconv.compiler.arena import ALIGNMENT
 from bitconv.compiler.plan import aligned_bytes
 from bitconv.kernels.records import BLOCK_CHANNELS
+from bitconv.kernels.tile_shapes import row_width
 
 
 class ConstantPool:
@@ -47,12 +48,15 @@ class ConstantPool:
         """Keep one float32 a channel, every `width` of them `rows` times in a row.
 
         The last ones are filled up with `beyond`, and a block of channels may read it past the end.
+        Behind others they are fewer where they fit a narrower row, as kernels then leave one.
         """
-        parts = -(-len(values) // width)
-        vector = np.full(parts * width, beyond, np.float32)
-        vector[: len(values)] = values
-        repeated = np.repeat(vector.reshape(parts, 1, width), rows, axis=1).reshape(-1)
-        return self.add(np.append(repeated, np.full(BLOCK_CHANNELS, beyond, np.float32)))
+        parts = []
+        for first in range(0, len(values), width):
+            given = values[first : first + width]
+            row = np.full(min(width, row_width(len(given))) if first else width, beyond, np.float32)
+            row[: len(given)] = given
+            parts.append(np.tile(row, rows))
+        return self.add(np.concatenate([*parts, np.full(BLOCK_CHANNELS, beyond, np.float32)]))
 
     def block(self) -> NDArray[np.uint8]:
         """All arrays at their offsets."""

@@ -70,10 +70,11 @@ def _contents(path: Path) -> bytes:
         if not path.is_file() and path.exists():
             raise OSError("it is a folder or a device")
         with path.open("rb") as file:
-            image = file.read(MAX_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            image = b"" if size > MAX_BYTES else file.read(size)  # asks for no more memory
     except (OSError, ValueError) as error:
         raise FileError(f"{path}: cannot be read: {_reason(error)}") from error
-    if len(image) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise FileError(f"{path}: has more than {MAX_BYTES} bytes")
     return image
 

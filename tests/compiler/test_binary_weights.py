@@ -328,7 +328,7 @@ def test_no_plan_holds_float_weights():
 def test_filters_of_one_tap_take_a_bit_a_weight():
     rng = np.random.default_rng(10)
     dense = BinaryConv2d(random_bits(rng, 64, 1, 1, 1024))
-    grouped = BinaryConv2d(random_bits(rng, 64, 3, 3, 96), dilation=2, groups=2)
+    grouped = BinaryConv2d(random_bits(rng, 128, 3, 3, 96), dilation=2, groups=2)
     for operator in (dense, grouped):
         plan = compile_graph(chain((5, 5, 96 * 2 if operator is grouped else 1024), operator))
         assert len(plan.constants) <= operator.weight.size // 8 + 64

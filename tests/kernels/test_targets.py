@@ -98,6 +98,20 @@ def test_the_kernel_of_binary_weights_compiles_for_avx512():
 
 
 @x86_only
+def test_the_engine_for_ssse3_whose_last_tile_has_narrower_rows_is_exact():
+    output_of(
+        """
+        from bitconv.kernels.target import numba_target
+
+        assert numba_target().popcount == "table"
+        assert passes("binary_convolutions", "three_by_three and (33 or 65) or residual_block")
+        """,
+        NUMBA_CPU_NAME="nehalem",
+        NUMBA_CPU_FEATURES="",
+    )
+
+
+@x86_only
 def test_the_engine_for_the_oldest_processors_is_exact():
     output_of(
         """
