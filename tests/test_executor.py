@@ -84,7 +84,7 @@ def test_a_timed_run_computes_the_same_and_has_a_time_for_every_step(threads, mo
     whole = time.perf_counter() - started
     assert len(times) == len(plan.steps)
     assert min(times) > 0
-    assert whole / 10 < sum(times) < 1.1 * whole  # one step after the other, in seconds
+    assert whole / 1000 < sum(times) < 2 * whole  # seconds; much of the whole may be waiting
     expected, found = (value_in(workspace, graph, "scores", 2) for workspace in (plain, timed))
     np.testing.assert_array_equal(found, expected)
 
